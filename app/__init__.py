@@ -1,0 +1,1 @@
+"""Penstock's domain: events, rooms, rules, ports and the HTTP surface. Never imports ray."""

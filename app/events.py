@@ -1,0 +1,98 @@
+"""What flows through the rooms. A call is a stream of these, in order: one Prompt in, Tokens out.
+
+Every event is frozen: a room that changes one yields a new one (`dataclasses.replace`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from app.errors import ApiError
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of the conversation. `text` is its whole text; `extra` its other OpenAI fields, as sent."""
+
+    role: str
+    text: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def wire(self) -> dict[str, Any]:
+        """The message as OpenAI's chat API spells it."""
+        return {"role": self.role, "content": self.text, **self.extra}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the caller asked. `params` holds OpenAI's sampling fields by name, only those that were sent.
+
+    model: `auto`, a tier's name or a pool's model id.
+    """
+
+    messages: tuple[Message, ...]
+    model: str = "auto"
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def choices(self) -> int:
+        """How many answers were asked for (OpenAI's `n`)."""
+        return int(self.params.get("n") or 1)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text of every message, in order."""
+        return tuple(message.text for message in self.messages)
+
+    @property
+    def question(self) -> str:
+        """The last user message: what the encoder embeds. Empty when there is none."""
+        return next((m.text for m in reversed(self.messages) if m.role == "user"), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of one choice's answer: often one model token, sometimes several, sometimes only its end.
+
+    logprobs: OpenAI's `choices[].logprobs.content` entries for this piece.
+    finish_reason: set on the last Token of a choice: stop | length | tool_calls | content_filter.
+    """
+
+    text: str
+    choice: int = 0
+    logprobs: Sequence[Mapping[str, Any]] | None = None
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens counted by the engine so far. Cumulative: the last one of a call is what is billed.
+
+    cached: how many of `prompt` came from the engine's prefix cache.
+    """
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A room said no. `choice` is set when only that answer ends (moderation); None ends the call."""
+
+    room: str
+    error: ApiError
+    choice: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something broke. Ends the call."""
+
+    error: ApiError
+
+
+Event = Prompt | Token | Usage | Refusal | Failure

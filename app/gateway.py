@@ -1,0 +1,90 @@
+"""The gateway: takes a caller's Prompt, opens a Call, runs it through the policy's pipe.
+
+One per process. `apply` swaps the policy; calls on their way keep the pipe they started with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+from app.call import Call
+from app.config import Graph, Policy, check
+from app.events import Prompt
+from app.pipe import Pipe, Services, build
+from app.ports import Principal
+from app.rules.routing import Menu
+from app.stage import Events
+
+
+class Answers(Protocol):
+    """A port that can tell whether it answers now."""
+
+    def ready(self) -> Awaitable[bool]: ...
+
+
+@dataclass
+class Gateway:
+    """`services` and `graph` are fixed for the process; `policy`, `menu` and `pipe` follow `apply`."""
+
+    graph: Graph
+    services: Services
+    policy: Policy = field(init=False)
+    menu: Menu = field(init=False)
+    pipe: Pipe = field(init=False)
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def apply(self, policy: Policy) -> None:
+        """Take this policy for every call from now on. Raises ConfigError and keeps the old one."""
+        check(self.graph, policy)
+        menu = Menu.of(self.graph, policy)
+        self.pipe = build(self.services, policy, menu)
+        self.policy, self.menu = policy, menu
+
+    def open(
+        self, who: Principal, prompt: Prompt, *, read_cache: bool = True, write_cache: bool = True
+    ) -> tuple[Call, Events]:
+        """A new call and its events. The caller must close the events; only then is the call settled."""
+        call = Call(
+            id=f"chatcmpl-{secrets.token_hex(12)}",
+            who=who,
+            deadline=time.monotonic() + self.policy.generate.deadline,
+            model=prompt.model,
+            read_cache=read_cache,
+            write_cache=write_cache,
+        )
+        return call, self.pipe(call, prompt)
+
+    async def waiting_for(self) -> list[str]:
+        """What the configured rooms need and does not answer: ports by name, tiers with no pool that answers."""
+        rooms = set(self.policy.rooms)
+        needs = {
+            "scrubber": (self.services.scrubber, {"scrub"}),
+            "guard": (self.services.guard, {"guard"}),
+            "encoder": (self.services.encoder, {"recall", "route"}),
+            "cache": (self.services.index, {"recall"}),
+            "complexity": (self.services.complexity, {"route"}),
+            "moderator": (self.services.moderator, {"moderate"}),
+            "ledger": (self.services.ledger, {"admit"}),
+        }
+        ports: dict[str, object] = {name: port for name, (port, of) in needs.items() if of & rooms}
+        pools = {name: self.services.engines[name] for name in self.menu.context}
+        answers = await asyncio.gather(*(_ready(thing) for thing in (*ports.values(), *pools.values())))
+        well = dict(zip((*ports, *(f"pool {p}" for p in pools)), answers, strict=True))
+        missing = [name for name in ports if not well[name]]
+        return missing + [f"tier {name}" for name, tier in _empty_tiers(self.policy, well).items() if tier]
+
+
+def _empty_tiers(policy: Policy, well: Mapping[str, bool]) -> dict[str, bool]:
+    return {name: not any(well[f"pool {p}"] for p in tier.pools) for name, tier in policy.tiers.items()}
+
+
+async def _ready(thing: object) -> bool:
+    """An inline adapter is ready once it stands; one with replicas is asked."""
+    if not hasattr(thing, "ready"):
+        return True
+    return await cast("Answers", thing).ready()

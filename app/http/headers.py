@@ -1,0 +1,102 @@
+"""Response headers: OpenAI's, and ours that tell what happened to a call."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+import traceback
+from collections.abc import Mapping
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import errors
+from app.call import Call
+from app.http.failure import JsonError
+from app.ports import Window
+
+log = logging.getLogger(__name__)
+VERSION = "2020-10-01"
+_SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+def duration(seconds: float) -> str:
+    """OpenAI's spelling: `12ms`, `1s`, `6m0s`, `1h0m0s`."""
+    if seconds < 1:
+        return f"{max(0, round(seconds * 1000))}ms"
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def rate_limits(windows: Mapping[str, Window]) -> dict[str, str]:
+    """`x-ratelimit-{limit,remaining,reset}-{requests,tokens}`."""
+    out = {}
+    for what, window in windows.items():
+        out[f"x-ratelimit-limit-{what}"] = str(window.limit)
+        out[f"x-ratelimit-remaining-{what}"] = str(max(0, window.remaining))
+        out[f"x-ratelimit-reset-{what}"] = duration(window.reset)
+    return out
+
+
+def of_call(call: Call, *, settled: bool) -> dict[str, str]:
+    """`x-penstock-*` and rate limits. The cost is known only once the call is settled: not on a stream."""
+    scrubbed = call.trail.get("scrub", {}).get("types", {})
+    facts = {
+        "x-penstock-tier": call.tier,
+        "x-penstock-pool": call.pool,
+        "x-penstock-region": call.region,
+        "x-penstock-cache": call.trail.get("recall", {}).get("result"),
+        "x-penstock-scrubbed": ",".join(f"{kind}={n}" for kind, n in sorted(scrubbed.items())) or "none",
+        "x-penstock-complexity": call.trail.get("route", {}).get("score"),
+        "x-penstock-call": call.id,
+        "x-penstock-cost": call.cost if settled else None,
+    }
+    return {name: str(v) for name, v in facts.items() if v is not None} | rate_limits(call.windows)
+
+
+class Stamp:
+    """Outermost middleware: `x-request-id`, `openai-processing-ms` and `openai-version` on every answer,
+    and a 500 in OpenAI's shape where a handler broke.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        asked = next((v for k, v in scope["headers"] if k == b"x-client-request-id"), b"").decode("latin-1")
+        request_id = asked if _SAFE_ID.fullmatch(asked) else f"req_{secrets.token_hex(16)}"
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        begun = False
+
+        async def stamped(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                headers["openai-version"] = VERSION
+                headers["openai-processing-ms"] = str(round((time.perf_counter() - started) * 1000))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, stamped)
+        except Exception as error:
+            # Its message may quote the request: the log gets where it happened, the client an id to quote.
+            log.error("%s %s: %s\n%s", scope["path"], request_id, type(error).__name__, _frames(error))  # noqa: TRY400
+            if begun:
+                raise
+            await JsonError(errors.internal())(scope, receive, stamped)
+
+
+def _frames(error: Exception) -> str:
+    return "".join(traceback.format_tb(error.__traceback__))

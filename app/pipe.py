@@ -1,0 +1,79 @@
+"""The rooms of a policy, in its order, as one pipe. Services are what they need from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from app.call import Call
+from app.config import Policy
+from app.events import Prompt
+from app.ports import Classifier, Complexity, Encoder, Engine, Index, Ledger, Scrubber, UsageRow
+from app.rules.routing import Health, Menu
+from app.stage import Early, Events, Pipe, Stage, fold
+from app.stages.admit import Admit
+from app.stages.generate import Generate
+from app.stages.guard import Gate, Guard
+from app.stages.moderate import Moderate
+from app.stages.recall import Recall
+from app.stages.remember import Remember
+from app.stages.restore import Restore
+from app.stages.route import Route
+from app.stages.scrub import Scrub
+from app.stages.settle import Settle
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Every port, wired. count: text -> tokens. observe: called with each usage row."""
+
+    encoder: Encoder
+    scrubber: Scrubber
+    guard: Classifier
+    complexity: Complexity
+    moderator: Classifier
+    index: Index
+    engines: Mapping[str, Engine]
+    ledger: Ledger
+    count: Callable[[str], int]
+    observe: Callable[[UsageRow], None]
+
+
+class Overlap:
+    """Stands behind admit: starts what later rooms need from the raw Prompt, so that they wait together."""
+
+    name = "overlap"
+
+    def __init__(self, rooms: list[Stage]) -> None:
+        self._rooms = [room for room in rooms if isinstance(room, Early)]
+
+    async def __call__(self, call: Call, events: Events) -> Events:
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Prompt):
+                    for room in self._rooms:
+                        room.begin(call, event)
+                yield event
+
+
+def build(services: Services, policy: Policy, menu: Menu) -> Pipe:
+    """The pipe of this policy. Cheap: a changed policy builds a new one, running calls keep theirs."""
+    health = Health(policy.generate.cooldown)
+    guard = Guard(services.guard, policy.guard)
+    rooms: dict[str, Stage] = {
+        "admit": Admit(services.ledger, policy.admit, services.count, menu.tiers_of),
+        "scrub": Scrub(services.scrubber, policy.scrub),
+        "guard": guard,
+        "recall": Recall(services.encoder, services.index, policy.recall),
+        "route": Route(services.encoder, services.complexity, menu, health),
+        "generate": Generate(services.engines, menu, health, policy.generate),
+        "moderate": Moderate(services.moderator, policy.moderate),
+        "remember": Remember(services.encoder, services.index, policy.recall),
+        "restore": Restore(),
+        "settle": Settle(services.ledger, policy.tiers, policy.price_list, services.observe),
+    }
+    order: list[Stage] = [rooms[name] for name in policy.rooms]
+    if "guard" in policy.rooms and policy.guard.mode == "alongside":
+        order.insert(policy.rooms.index("generate") + 1, Gate(guard))
+    return fold([order[0], Overlap(order), *order[1:]])

@@ -1,0 +1,115 @@
+"""Convert bundled weights, once, into what the libraries load. Called by `app/models.py` while it holds the lock.
+
+A recipe reads folders whose files were hashed, writes into `out`, and must not depend on the network.
+`final` is where `out` will stand after the rename.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import redirect_stderr
+from typing import TYPE_CHECKING
+
+from app.models import ModelError, offline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import torch
+
+    Step = Callable[[float, str], None]
+    Recipe = Callable[[Sequence[Path], Path, Path, Step], None]
+
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def smollm2(sources: Sequence[Path], out: Path, final: Path, step: Step) -> None:  # noqa: ARG001 - one shape for all
+    """Dequantize the GGUF to bf16 safetensors: vLLM has no GGUF reader on CPU. About 20 s, 1 GB of memory."""
+    step(0.05, "loading transformers")
+    offline()
+    import torch  # noqa: PLC0415
+    from tokenizers import pre_tokenizers  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
+
+    step(0.3, "reading the tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(sources[0], gguf_file=GGUF, model_max_length=8192)
+    # The reader leaves out the digits rule of this vocabulary (`tokenizer.ggml.pre = smollm`): runs of blanks before
+    # a number would be cut otherwise than in training.
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.save_pretrained(out)
+    settings = json.loads((out / "tokenizer_config.json").read_text())
+    for key in ("is_local", "local_files_only"):
+        settings.pop(key, None)
+    (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))
+
+    step(0.5, "dequantizing")
+    with redirect_stderr(io.StringIO()):  # its progress bars would run through ours
+        model = AutoModelForCausalLM.from_pretrained(
+            sources[0], gguf_file=GGUF, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+        )
+    # What is written is plain bf16: no reader may look for a quantizer.
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.hf_quantizer = None
+    step(0.9, "saving")
+    with redirect_stderr(io.StringIO()):
+        model.save_pretrained(out)
+
+
+def detoxify(sources: Sequence[Path], out: Path, final: Path, step: Step) -> None:
+    """Merge the toxicity adapter into MiniLM and write a checkpoint of the shape Detoxify loads.
+
+    The checkpoint is a pickle (Detoxify reads no other): it is only ever made here, from hashed safetensors.
+    """
+    step(0.1, "loading transformers")
+    offline()
+    import torch  # noqa: PLC0415
+    from safetensors.torch import load_file  # noqa: PLC0415
+    from transformers import BertConfig, BertTokenizer  # noqa: PLC0415
+
+    adapter_folder, base_folder = sources
+    settings = json.loads((adapter_folder / "adapter.json").read_text())
+    labels = settings["labels"]
+    step(0.5, "merging")
+    weights = merge(
+        load_file(base_folder / "model.safetensors"),
+        load_file(adapter_folder / "adapter.safetensors"),
+        settings["scale"],
+    )
+    BertConfig.from_pretrained(base_folder, num_labels=len(labels)).save_pretrained(out)
+    BertTokenizer.from_pretrained(base_folder, model_max_length=512).save_pretrained(out)
+    # Detoxify loads `model_type` as a config, always: it must be a folder that is there, hence `final`.
+    names = {"model_type": str(final), "model_name": "BertForSequenceClassification", "tokenizer_name": "BertTokenizer"}
+    arch = {"args": {**names, "num_classes": len(labels)}}
+    config = {"arch": arch, "dataset": {"args": {"classes": labels}}}
+    step(0.8, "saving")
+    torch.save({"config": config, "state_dict": weights}, out / "detoxify.ckpt")
+    for name in ("thresholds.json", "selfcheck.json"):
+        (out / name).write_bytes((adapter_folder / name).read_bytes())
+
+
+def merge(
+    base: Mapping[str, torch.Tensor], adapter: Mapping[str, torch.Tensor], scale: float
+) -> dict[str, torch.Tensor]:
+    """Add each low-rank pair to its layer: W + scale * B @ A, in float32. Keys as BertForSequenceClassification's.
+
+    adapter: `LAYER.lora_a` (rank, in), `LAYER.lora_b` (out, rank); any other key replaces or adds a weight as it is.
+    """
+    merged = {f"bert.{key}": value.float() for key, value in base.items() if not key.endswith("position_ids")}
+    for key, value in adapter.items():
+        layer, _, part = key.rpartition(".")
+        if part == "lora_a":
+            if f"{layer}.weight" not in merged:
+                message = f"the toxicity adapter changes `{layer}`, which the base model has not: retrain the adapter"
+                raise ModelError(message)
+            merged[f"{layer}.weight"] += scale * (adapter[f"{layer}.lora_b"].float() @ value.float())
+        elif part != "lora_b":
+            merged[key] = value.float().clone()
+    return merged
+
+
+RECIPES: dict[str, Recipe] = {"smollm2": smollm2, "detoxify": detoxify}

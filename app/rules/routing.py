@@ -1,0 +1,101 @@
+"""Which tier, which pools, in what order: pure arithmetic over the policy and recent failures."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from app.config import Graph, Policy, Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """What a caller may ask for. context: pool -> tokens; models: model id -> its pools."""
+
+    tiers: Mapping[str, Tier]
+    models: Mapping[str, frozenset[str]]
+    context: Mapping[str, int]
+    regions: Mapping[str, str]
+    model_ids: Mapping[str, str]
+
+    @classmethod
+    def of(cls, graph: Graph, policy: Policy) -> Menu:
+        used = {pool for tier in policy.tiers.values() for pool in tier.pools}
+        models: dict[str, frozenset[str]] = {}
+        for name in sorted(used):
+            model_id = graph.pools[name].model_id
+            models[model_id] = models.get(model_id, frozenset()) | {name}
+        return cls(
+            tiers=policy.tiers,
+            models=models,
+            context={name: graph.pools[name].max_context for name in used},
+            regions={name: graph.pools[name].region for name in used},
+            model_ids={name: graph.pools[name].model_id for name in used},
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """Everything that `model` may be, in the order that /v1/models lists it."""
+        return ["auto", *self.tiers, *self.models]
+
+    def tiers_of(self, model: str) -> Mapping[str, Tier]:
+        """The tiers that a call to `model` may be billed as. Empty when there is no such model."""
+        if model == "auto":
+            return self.tiers
+        name = self.tier_of(model)
+        return {name: self.tiers[name]} if name else {}
+
+    def tier_of(self, model: str) -> str:
+        """The tier itself, or the lowest one with a pool of this model. Empty when there is none."""
+        if model in self.tiers:
+            return model
+        pools = self.models.get(model, frozenset())
+        by_level = sorted(self.tiers, key=lambda name: self.tiers[name].above)
+        return next((name for name in by_level if pools & set(self.tiers[name].pools)), "")
+
+    def pools_for(self, model: str, tier: str) -> dict[str, float]:
+        """Pool -> weight for a pinned tier or model."""
+        if model in self.tiers:
+            return dict(self.tiers[model].pools)
+        return {pool: self.tiers[tier].pools.get(pool, 1.0) for pool in sorted(self.models[model])}
+
+
+@dataclass(slots=True)
+class Health:
+    """Pools that failed rest for `cooldown` seconds: still tried, but last."""
+
+    cooldown: float
+    clock: Callable[[], float] = time.monotonic
+    _resting: dict[str, float] = field(default_factory=dict)
+
+    def failed(self, pool: str) -> None:
+        self._resting[pool] = self.clock() + self.cooldown
+
+    def answered(self, pool: str) -> None:
+        self._resting.pop(pool, None)
+
+    def well(self, pool: str) -> bool:
+        return self._resting.get(pool, 0.0) <= self.clock()
+
+
+def tier_for(score: float, tiers: Mapping[str, Tier]) -> str:
+    """The most demanding tier whose `above` the score reaches."""
+    reached = [name for name, tier in tiers.items() if score >= tier.above]
+    return max(reached, key=lambda name: tiers[name].above)
+
+
+def order_pools(groups: Sequence[Mapping[str, float]], health: Health, rng: random.Random) -> tuple[str, ...]:
+    """Every pool once: group by group, healthy before resting, a weighted draw within each."""
+    order: list[str] = []
+    for group in groups:
+        order += _draw({p: w for p, w in group.items() if health.well(p) and p not in order}, rng)
+    for group in groups:
+        order += _draw({p: w for p, w in group.items() if p not in order}, rng)
+    return tuple(order)
+
+
+def _draw(weights: Mapping[str, float], rng: random.Random) -> Iterable[str]:
+    """A weighted shuffle: each key is -log(U)/w, the smallest first (Efraimidis and Spirakis, 2006)."""
+    return sorted(weights, key=lambda pool: rng.expovariate(weights[pool]))

@@ -1,0 +1,126 @@
+"""Let text leave only after it was scored.  generate -> [moderate] -> remember.
+
+Reads Token; yields Token, or Refusal(content_filter) for a choice that reaches a threshold. When every choice
+has ended the engine is told to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Final
+
+from app import errors
+from app.call import Call
+from app.config import Moderate as Settings
+from app.events import Event, Failure, Refusal, Token
+from app.ports import Classifier
+from app.rules.windows import SlidingWindow
+from app.stage import Events
+
+
+class Moderate:
+    """Scores a choice's first piece at once, then whenever `stride` characters wait or `delay` has passed."""
+
+    name = "moderate"
+
+    def __init__(self, classifier: Classifier, settings: Settings) -> None:
+        self._classifier = classifier
+        self._settings = settings
+
+    async def __call__(self, call: Call, events: Events) -> Events:
+        windows: dict[int, SlidingWindow] = {}
+        over: set[int] = set()
+        async with aclosing(Reader(events)) as reader:
+            while len(over) < call.choices:
+                waiting = any(window.waiting for window in windows.values())
+                event = await reader.next(self._settings.delay if waiting else None)
+                if isinstance(event, Token):
+                    if event.choice in over:
+                        continue
+                    window = windows.setdefault(event.choice, SlidingWindow(self._settings.window))
+                    window.add(event)
+                    due = {event.choice: window} if self._due(window) else {}
+                else:
+                    due = windows if event is LATER or event is None or isinstance(event, Refusal | Failure) else {}
+                for passed in await self._score(call, due):
+                    yield passed
+                    if isinstance(passed, Refusal) or (isinstance(passed, Token) and passed.finish_reason):
+                        over.add(passed.choice or 0)
+                        windows.pop(passed.choice or 0, None)
+                if event is None:
+                    return
+                if not isinstance(event, Token | Later):
+                    yield event
+            # The engine's closing Usage still counts, unless a choice was cut short and it is still generating.
+            if not call.trail.get(self.name, {}).get("stopped"):
+                while isinstance(event := await reader.next(self._settings.delay), Event):
+                    if not isinstance(event, Token):
+                        yield event
+
+    def _due(self, window: SlidingWindow) -> bool:
+        return window.fresh or window.ended or window.waiting >= self._settings.stride
+
+    async def _score(self, call: Call, due: Mapping[int, SlidingWindow]) -> list[Event]:
+        """Score every due window in one request; the Tokens that may leave, or the Refusals in their place."""
+        texts = {choice: window.texts() for choice, window in due.items()}
+        flat = [text for shown in texts.values() for text in shown]
+        scores = iter(await self._classifier.score(flat) if flat else [])
+        out: list[Event] = []
+        for choice, shown in texts.items():
+            label = self._worst(call, [next(scores) for _ in shown])
+            if label is not None:
+                call.note(self.name, stopped=label)
+                out.append(Refusal(self.name, errors.content_filter(), choice))
+            elif (token := due[choice].release()) is not None:
+                out.append(token)
+        return out
+
+    def _worst(self, call: Call, scored: list[dict[str, float]]) -> str | None:
+        """The label that reached its threshold, if any. Keeps the call's highest score of each label."""
+        seen = call.trail.setdefault(self.name, {})
+        stopped = None
+        for scores in scored:
+            for label, threshold in self._settings.thresholds.items():
+                score = scores.get(label, 0.0)
+                seen[label] = max(seen.get(label, 0.0), round(score, 4))
+                if score >= threshold:
+                    stopped = label
+        return stopped
+
+
+class Later:
+    """What Reader.next returns when nothing came in time."""
+
+
+LATER: Final = Later()
+
+
+class Reader:
+    """Reads events one at a time; a read that is late goes on, and the next call picks it up."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._read: asyncio.Task[Event | None] | None = None
+
+    async def next(self, patience: float | None) -> Event | Later | None:
+        """The next event, None at the end, LATER after `patience` seconds."""
+        if self._read is None:
+            if patience is None:
+                return await anext(self._events, None)
+            self._read = asyncio.ensure_future(self._next())
+        await asyncio.wait({self._read}, timeout=patience)
+        if not self._read.done():
+            return LATER
+        read, self._read = self._read, None
+        return read.result()
+
+    async def _next(self) -> Event | None:
+        return await anext(self._events, None)
+
+    async def aclose(self) -> None:
+        if self._read is not None:
+            self._read.cancel()
+            await asyncio.wait({self._read})
+        await self._events.aclose()

@@ -1,0 +1,87 @@
+"""A DeploymentHandle turned back into its port. Whatever goes wrong on the way is a PortError that names the port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ray.serve.handle import DeploymentHandle
+
+from app.ports import Hit, PortError, Span, Vector
+
+PATIENCE = 15.0
+"""Seconds a port may take, queueing included."""
+PULSE = 3.0
+"""Seconds a readiness question may take."""
+
+
+class Client:
+    """Calls one deployment. `port`: its name in errors."""
+
+    def __init__(self, port: str, handle: DeploymentHandle) -> None:
+        self._port = port
+        self._handle = handle
+
+    async def ready(self) -> bool:
+        """Whether a replica answers now. Never raises."""
+        try:
+            async with asyncio.timeout(PULSE):
+                return bool(await self._handle.ready.remote())
+        except Exception:  # noqa: BLE001 - any failure means no
+            return False
+
+    async def _ask(self, method: str, *args: Any) -> Any:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await getattr(self._handle, method).remote(*args)
+        except Exception as error:
+            raise PortError(self._port, type(error).__name__) from error
+
+
+class EncoderClient(Client):
+    async def encode(self, texts: Sequence[str]) -> Vector:
+        vectors: Vector = await self._ask("encode", list(texts))
+        return vectors
+
+
+class ScrubberClient(Client):
+    async def scan(self, texts: Sequence[str]) -> list[list[Span]]:
+        spans: list[list[Span]] = await self._ask("scan", list(texts))
+        return spans
+
+
+class ClassifierClient(Client):
+    async def score(self, texts: Sequence[str]) -> list[dict[str, float]]:
+        if not texts:
+            return []
+        scores: list[dict[str, float]] = await self._ask("score_texts", list(texts))
+        return scores
+
+
+class ComplexityClient(Client):
+    async def score(self, text: str, vector: Vector) -> float:
+        return float(await self._ask("score", text, vector))
+
+
+class CacheClient(Client):
+    async def lookup(self, partition: str, vector: Vector, threshold: float) -> Hit | None:
+        hit: Hit | None = await self._ask("lookup", partition, vector, threshold)
+        return hit
+
+    async def store(self, partition: str, vector: Vector, question: str, entry: Mapping[str, Any], ttl: float) -> None:
+        await self._ask("store", partition, vector, question, entry, ttl)
+
+    async def size(self) -> int:
+        return int(await self._ask("size"))
+
+
+CLIENTS: dict[str, type[Client]] = {
+    "encoder": EncoderClient,
+    "scrubber": ScrubberClient,
+    "guard": ClassifierClient,
+    "complexity": ComplexityClient,
+    "moderator": ClassifierClient,
+    "cache": CacheClient,
+}
+"""Port -> its client."""

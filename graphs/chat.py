@@ -1,0 +1,42 @@
+"""The chat graph: a validated config, bound as one Ray Serve application.
+
+    serve run serve_config.yaml      # import_path: graphs.chat:build, args: the graph
+
+    Gateway ──> Encoder, Scrubber, Guard, Cache, Complexity, Moderator
+        └─────> Pool:NAME (ray.serve.llm) ...
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray import serve
+from ray.serve.deployment import Application
+
+from app.config import Graph, VllmPool, check, parse_graph
+from deployments.gateway import GatewayServer
+from deployments.options import environment, serve_options
+from deployments.pools import build_pool
+from deployments.ports import SERVERS
+
+
+def build(args: dict[str, Any]) -> Application:
+    """The application for a graph config (`app.config.Graph`). Raises ConfigError or ModelError before any replica
+    starts.
+    """
+    graph = parse_graph(args)
+    ports = {name: bind_port(graph, name) for name, port in graph.ports.items() if port.placement == "deployment"}
+    pools = {name: build_pool(name, pool) for name, pool in graph.pools.items() if isinstance(pool, VllmPool)}
+    gateway = GatewayServer.options(**serve_options(graph.gateway, environment()))
+    if graph.policy is not None:
+        check(graph, graph.policy)
+        gateway = gateway.options(user_config=graph.policy.model_dump(mode="json"))
+    return gateway.bind(graph.model_dump(mode="json", exclude={"policy"}), ports, pools)
+
+
+def bind_port(graph: Graph, name: str) -> Application:
+    """One port's adapter as a deployment."""
+    port = graph.ports[name]
+    title, server = SERVERS[name]
+    deployment = serve.deployment(server).options(name=title, **serve_options(port.deployment, environment()))
+    return deployment.bind(name, port.adapter, port.options, port.batch)

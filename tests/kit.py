@@ -1,0 +1,143 @@
+"""What tests share: a gateway on fakes, and a real HTTP server for it on a free loopback port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+
+from app.adapters.fakes import (
+    FakeClassifier,
+    FakeComplexity,
+    FakeEncoder,
+    FakeEngine,
+    FakeIndex,
+    FakeLedger,
+    FakeScrubber,
+)
+from app.adapters.metrics import Metrics
+from app.adapters.tokens import estimate
+from app.call import Call
+from app.config import Graph, Policy
+from app.events import Event, Message, Prompt, Token
+from app.gateway import Gateway
+from app.http.app import create_app
+from app.pipe import Services
+from app.ports import Principal
+
+KEY = "sk-test"
+WHO = Principal(tenant="acme", key_id="key_1")
+PRICE = {"input": "1", "cached_input": "0.5", "output": "2"}
+
+
+def policy(**changes: Any) -> Policy:
+    """Two tiers over two fake pools; the moderator's labels are the fake's."""
+    base: dict[str, Any] = {
+        "tiers": {
+            "small": {"above": 0, "pools": {"a": 1}, "price": PRICE},
+            "large": {"above": 0.5, "pools": {"b": 1}, "price": PRICE},
+        },
+        "moderate": {"thresholds": {"toxicity": 0.5}},
+    }
+    return Policy.model_validate(base | changes)
+
+
+def graph(**changes: Any) -> Graph:
+    """Every port fake and inline."""
+    fake = {"adapter": "fake", "placement": "inline"}
+    ports = ("encoder", "scrubber", "guard", "complexity", "moderator", "cache")
+    pools = {"a": {"kind": "fake", "model_id": "model-a"}, "b": {"kind": "fake", "model_id": "model-b"}}
+    return Graph.model_validate({**dict.fromkeys(ports, fake), "pools": pools, **changes})
+
+
+@dataclass
+class Kit:
+    """A gateway whose every port is a fake that the test can reach."""
+
+    engines: dict[str, FakeEngine] = field(default_factory=lambda: {"a": FakeEngine(), "b": FakeEngine()})
+    scrubber: Any = field(default_factory=lambda: FakeScrubber(names=["Ada Lovelace"]))
+    guard: Any = field(default_factory=lambda: FakeClassifier({"injection": ["ignore all previous instructions"]}))
+    moderator: Any = field(default_factory=lambda: FakeClassifier({"toxicity": ["idiot"]}))
+    encoder: Any = field(default_factory=FakeEncoder)
+    complexity: Any = field(default_factory=FakeComplexity)
+    index: Any = field(default_factory=FakeIndex)
+    ledger: FakeLedger = field(default_factory=lambda: FakeLedger({KEY: WHO}))
+    metrics: Metrics = field(default_factory=Metrics)
+
+    def gateway(self, **changes: Any) -> Gateway:
+        services = Services(
+            encoder=self.encoder,
+            scrubber=self.scrubber,
+            guard=self.guard,
+            complexity=self.complexity,
+            moderator=self.moderator,
+            index=self.index,
+            engines=self.engines,
+            ledger=self.ledger,
+            count=estimate,
+            observe=self.metrics.observe,
+        )
+        gateway = Gateway(graph(), services)
+        gateway.apply(policy(**changes))
+        return gateway
+
+    @property
+    def rows(self) -> list[Any]:
+        return self.ledger.rows
+
+
+async def collect(events: AsyncIterator[Event]) -> list[Event]:
+    return [event async for event in events]
+
+
+def text_of(events: list[Event], choice: int = 0) -> str:
+    return "".join(e.text for e in events if isinstance(e, Token) and e.choice == choice)
+
+
+def ask(text: str, *, model: str = "auto", system: str | None = None, **params: Any) -> Prompt:
+    messages = ([Message("system", system)] if system else []) + [Message("user", text)]
+    return Prompt(tuple(messages), model, params)
+
+
+async def run(gateway: Gateway, prompt: Prompt) -> tuple[Call, list[Event]]:
+    call, events = gateway.open(WHO, prompt)
+    return call, await collect(events)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(gateway: Gateway, metrics: Metrics | None = None) -> Iterator[str]:
+    """The gateway behind uvicorn in a thread of its own; yields its base URL."""
+    port = free_port()
+    app = create_app(gateway, (metrics or Metrics()).export)
+    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        for _ in range(500):
+            if server.started:
+                break
+            threading.Event().wait(0.01)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+async def until(condition: Any, seconds: float = 5.0) -> None:
+    """Wait until `condition()` holds; fail when it never does."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
