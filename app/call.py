@@ -44,7 +44,7 @@ class Call:
     pool: str | None = None
     region: str | None = None
     hit: bool = False
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     cost: str = "0"
     trail: dict[str, dict[str, Any]] = field(default_factory=dict)
     _tasks: dict[str, asyncio.Task[Any]] = field(default_factory=dict)

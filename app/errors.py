@@ -13,7 +13,8 @@ from typing import Any
 @dataclass(eq=False)
 class ApiError(Exception):
     """An error in OpenAI's shape. Not frozen: Python itself writes tracebacks onto exceptions.
-    `retry_after` in seconds; `headers` go out with it."""
+    `retry_after` in seconds; `headers` go out with it.
+    """
 
     status: int
     message: str

@@ -15,10 +15,10 @@ from typing import Protocol, cast
 from app.call import Call
 from app.config import Graph, Policy, check
 from app.events import Prompt
-from app.pipe import Pipe, Services, build
+from app.pipe import Services, build
 from app.ports import Principal
 from app.rules.routing import Menu
-from app.stage import Events
+from app.stage import Events, Pipe
 
 
 class Answers(Protocol):

@@ -1,9 +1,9 @@
 """Know every model by its source and have it ready on this machine's disk, without a model hub.
 
-Config names a model `bundled:NAME`, `hub:ORG/NAME` or `path:...`. `penstock models prepare` calls `prepare` once, before
-any replica starts; every adapter and tier calls `resolve` when it loads. Bundled weights come inside Python packages
-(or `app/weights`), are checked against `app/weights/SHA256SUMS`, and, where a library wants another format, are
-converted once into the cache by `app/recipes.py`.
+Config names a model `bundled:NAME`, `hub:ORG/NAME` or `path:...`. `penstock models prepare` calls `prepare` once,
+before any replica starts; adapters and tiers call `resolve` when they load. Bundled weights come inside Python
+packages (or `app/weights`), are checked against `app/weights/SHA256SUMS`, and, where a library wants another format,
+are converted once into the cache by `app/recipes.py`.
 """
 
 from __future__ import annotations
@@ -152,6 +152,9 @@ def _checked(name: str) -> Path:
     A file is hashed once: a stamp in the cache remembers its size, time of change and pin.
     """
     folder, pins = _source(name), _pins(name)
+    if not pins:
+        message = f"bundled model `{name}` has no files pinned in {PINS}: {_reinstall(name)}"
+        raise ModelError(message)
     stamp = cache() / "checked" / f"{name}.json"
     try:
         seen = {path: [*_size_and_time(folder / path), digest] for path, digest in pins.items()}
@@ -159,12 +162,12 @@ def _checked(name: str) -> Path:
         message = f"bundled model `{name}` lacks {error.filename}: {_reinstall(name)}"
         raise ModelError(message) from error
     found = {"folder": str(folder), "files": seen}
-    if not pins or _read(stamp) == found:
+    if _read(stamp) == found:
         return folder
     for path, digest in pins.items():
         with (folder / path).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                message = f"bundled model `{name}`: {folder / path} is not the file it was built for: {_reinstall(name)}"
+                message = f"bundled model `{name}`: {folder / path} has another hash than pinned: {_reinstall(name)}"
                 raise ModelError(message)
     with suppress(OSError):  # a read-only cache costs time at the next start, nothing else
         stamp.parent.mkdir(parents=True, exist_ok=True)
@@ -223,7 +226,7 @@ def _build(name: str, recipe: str, report: Report) -> None:
             sources = [_checked(part) for part in (name, *model.also)]
             partial = Path(tempfile.mkdtemp(prefix=f"{name}.partial-", dir=folder.parent))
             try:
-                from app import recipes  # noqa: PLC0415 - only a conversion needs it
+                from app import recipes
 
                 recipes.RECIPES[recipe](sources, partial, folder, lambda part, what: report(name, part, what))
                 report(name, 0.95, "writing to disk")

@@ -72,6 +72,8 @@ class PortError(Exception):
 
 
 class Encoder(Protocol):
+    """Texts to vectors."""
+
     async def encode(self, texts: Sequence[str]) -> Vector:
         """Return float32 (len(texts), dim), rows of unit length."""
         ...
@@ -88,18 +90,24 @@ class Span:
 
 
 class Scrubber(Protocol):
+    """Finds personal data."""
+
     async def scan(self, texts: Sequence[str]) -> list[list[Span]]:
         """For each text its spans, sorted by start, never overlapping."""
         ...
 
 
 class Classifier(Protocol):
+    """Judges texts: injection, toxicity."""
+
     async def score(self, texts: Sequence[str]) -> list[dict[str, float]]:
         """For each text its labels' scores, 0..1. Empty text scores 0 on every label."""
         ...
 
 
 class Complexity(Protocol):
+    """Judges how strong a model a prompt needs."""
+
     async def score(self, text: str, vector: Vector) -> float:
         """How much the prompt needs a stronger model, 0..1. vector: float32 (dim,), the text's embedding."""
         ...
@@ -118,6 +126,8 @@ class Hit:
 
 
 class Index(Protocol):
+    """The semantic cache, partitioned by everything that must agree exactly."""
+
     async def lookup(self, partition: str, vector: Vector, threshold: float) -> Hit | None:
         """The nearest live entry of this partition at or above the threshold, else None."""
         ...
@@ -198,6 +208,8 @@ class UsageRow:
 
 
 class Ledger(Protocol):
+    """Who calls, what is set aside, what was billed."""
+
     async def identify(self, key: str) -> Principal | None:
         """The live key's owner, or None. Compares hashes only; the key itself is never stored."""
         ...

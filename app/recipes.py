@@ -29,9 +29,9 @@ def smollm2(sources: Sequence[Path], out: Path, final: Path, step: Step) -> None
     """Dequantize the GGUF to bf16 safetensors: vLLM has no GGUF reader on CPU. About 20 s, 1 GB of memory."""
     step(0.05, "loading transformers")
     offline()
-    import torch  # noqa: PLC0415
-    from tokenizers import pre_tokenizers  # noqa: PLC0415
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
+    import torch
+    from tokenizers import pre_tokenizers
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     step(0.3, "reading the tokenizer")
     tokenizer = AutoTokenizer.from_pretrained(sources[0], gguf_file=GGUF, model_max_length=8192)
@@ -67,9 +67,9 @@ def detoxify(sources: Sequence[Path], out: Path, final: Path, step: Step) -> Non
     """
     step(0.1, "loading transformers")
     offline()
-    import torch  # noqa: PLC0415
-    from safetensors.torch import load_file  # noqa: PLC0415
-    from transformers import BertConfig, BertTokenizer  # noqa: PLC0415
+    import torch
+    from safetensors.torch import load_file
+    from transformers import BertConfig, BertTokenizer
 
     adapter_folder, base_folder = sources
     settings = json.loads((adapter_folder / "adapter.json").read_text())

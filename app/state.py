@@ -29,7 +29,7 @@ def database_url(configured: str | None) -> str:
 
 
 def development_key() -> str:
-    """This machine's own key for trying things out: made once, kept readable to its owner alone."""
+    """The machine's own key for trying things out: made once, kept readable to its owner alone."""
     file = folder() / "development.key"
     try:
         with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as new:

@@ -40,18 +40,24 @@ class Client:
 
 
 class EncoderClient(Client):
+    """ports.Encoder over a handle."""
+
     async def encode(self, texts: Sequence[str]) -> Vector:
         vectors: Vector = await self._ask("encode", list(texts))
         return vectors
 
 
 class ScrubberClient(Client):
+    """ports.Scrubber over a handle."""
+
     async def scan(self, texts: Sequence[str]) -> list[list[Span]]:
         spans: list[list[Span]] = await self._ask("scan", list(texts))
         return spans
 
 
 class ClassifierClient(Client):
+    """ports.Classifier over a handle."""
+
     async def score(self, texts: Sequence[str]) -> list[dict[str, float]]:
         if not texts:
             return []
@@ -60,11 +66,15 @@ class ClassifierClient(Client):
 
 
 class ComplexityClient(Client):
+    """ports.Complexity over a handle."""
+
     async def score(self, text: str, vector: Vector) -> float:
         return float(await self._ask("score", text, vector))
 
 
 class CacheClient(Client):
+    """ports.Index over a handle."""
+
     async def lookup(self, partition: str, vector: Vector, threshold: float) -> Hit | None:
         hit: Hit | None = await self._ask("lookup", partition, vector, threshold)
         return hit

@@ -30,28 +30,33 @@ from deployments.handles import ServeEngine
 log = logging.getLogger("ray.serve")
 
 
-@serve.deployment(name="Gateway")
 @serve.ingress()
 class GatewayServer:
     """`graph`: the config's args. `ports`, `pools`: handles of what is not inline, by name."""
 
-    async def __init__(
+    async def __init__(  # type: ignore[misc]  # Serve awaits constructors
         self, graph: dict[str, Any], ports: dict[str, DeploymentHandle], pools: dict[str, DeploymentHandle]
     ) -> None:
         self._graph = parse_graph(graph)
         self._metrics = Metrics()
         self._ledger = SqlLedger(database_url(self._graph.state.database))
         if self._graph.state.development_key:
+            await self._ledger.ensure_tenant("development")
             await self._ledger.ensure_key(development_key(), "development")
         self._gateway = Gateway(self._graph, self._services(ports, pools))
 
     def _services(self, ports: Mapping[str, DeploymentHandle], pools: Mapping[str, DeploymentHandle]) -> Services:
-        wired = {
+        wired: dict[str, Any] = {
             name: CLIENTS[name](name, ports[name]) if name in ports else inline(self._graph, name)
             for name in self._graph.ports
         }
         return Services(
-            **{"index" if name == "cache" else name: port for name, port in wired.items()},
+            encoder=wired["encoder"],
+            scrubber=wired["scrubber"],
+            guard=wired["guard"],
+            complexity=wired["complexity"],
+            moderator=wired["moderator"],
+            index=wired["cache"],
             engines={name: engine(pool, pools.get(name)) for name, pool in self._graph.pools.items()},
             ledger=self._ledger,
             count=counter(self._graph.tokenizer),

@@ -29,7 +29,9 @@ class PortServer:
 
 
 class Encoder(PortServer):
-    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0)
+    """Batched encoding."""
+
+    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
     async def encode(self, calls: list[Sequence[str]]) -> list[Vector]:
         """As ports.Encoder.encode, many calls in one pass of the model."""
         vectors = await self.adapter.encode([text for texts in calls for text in texts])
@@ -37,26 +39,34 @@ class Encoder(PortServer):
 
 
 class Scrubber(PortServer):
-    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0)
+    """Batched scanning."""
+
+    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
     async def scan(self, calls: list[Sequence[str]]) -> list[list[list[Span]]]:
         """As ports.Scrubber.scan."""
         return _split(calls, await self.adapter.scan([text for texts in calls for text in texts]))
 
 
 class Classifier(PortServer):
-    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0)
+    """Batched scoring; guard and moderator alike."""
+
+    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
     async def score_texts(self, calls: list[Sequence[str]]) -> list[list[dict[str, float]]]:
         """As ports.Classifier.score."""
         return _split(calls, await self.adapter.score([text for texts in calls for text in texts]))
 
 
 class Complexity(PortServer):
+    """The complexity head: too small to batch."""
+
     async def score(self, text: str, vector: Vector) -> float:
         """As ports.Complexity.score."""
         return float(await self.adapter.score(text, vector))
 
 
 class Cache(PortServer):
+    """The index of one cluster: a single replica."""
+
     async def lookup(self, partition: str, vector: Vector, threshold: float) -> Hit | None:
         """As ports.Index.lookup."""
         hit: Hit | None = await self.adapter.lookup(partition, vector, threshold)

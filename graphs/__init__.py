@@ -1,0 +1,1 @@
+"""Turns a validated config into a bound Serve application."""

@@ -1,9 +1,9 @@
 """The chat graph: a validated config, bound as one Ray Serve application.
 
-    serve run serve_config.yaml      # import_path: graphs.chat:build, args: the graph
+serve run serve_config.yaml      # import_path: graphs.chat:build, args: the graph
 
-    Gateway ──> Encoder, Scrubber, Guard, Cache, Complexity, Moderator
-        └─────> Pool:NAME (ray.serve.llm) ...
+Gateway ──> Encoder, Scrubber, Guard, Cache, Complexity, Moderator
+└─────> Pool:NAME (ray.serve.llm) ...
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def build(args: dict[str, Any]) -> Application:
     graph = parse_graph(args)
     ports = {name: bind_port(graph, name) for name, port in graph.ports.items() if port.placement == "deployment"}
     pools = {name: build_pool(name, pool) for name, pool in graph.pools.items() if isinstance(pool, VllmPool)}
-    gateway = GatewayServer.options(**serve_options(graph.gateway, environment()))
+    gateway = serve.deployment(GatewayServer, name="Gateway").options(**serve_options(graph.gateway, environment()))
     if graph.policy is not None:
         check(graph, graph.policy)
         gateway = gateway.options(user_config=graph.policy.model_dump(mode="json"))

@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 import yaml
 
-from app.config import BEFORE, PAIRS, REQUIRED, ROOMS, ConfigError, check, check_order, load_file, parse_graph, parse_policy
+from app.config import (
+    BEFORE,
+    PAIRS,
+    REQUIRED,
+    ROOMS,
+    ConfigError,
+    check,
+    check_order,
+    load_file,
+    parse_graph,
+    parse_policy,
+)
 from tests.kit import PRICE, graph, policy
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +73,11 @@ def test_rooms_that_need_each_other_come_together(room: str) -> None:
 
 @pytest.mark.parametrize(
     "off",
-    [set(c) for r in range(4) for c in itertools.combinations(("scrub+restore", "guard", "recall+remember", "moderate"), r)],
+    [
+        set(c)
+        for r in range(4)
+        for c in itertools.combinations(("scrub+restore", "guard", "recall+remember", "moderate"), r)
+    ],
 )
 def test_optional_rooms_switch_off_in_any_combination(off: set[str]) -> None:
     gone = {room for group in off for room in group.split("+")}
@@ -93,7 +108,10 @@ def test_a_bad_policy_is_refused_with_key_and_choices(changes: dict[str, Any], m
         ({"cache": {"adapter": "fake", "deployment": {"num_replicas": 2}}}, "keep one replica"),
         ({"pools": {}}, "pools: name at least one"),
         ({"pools": {"a": {"kind": "vlm", "model_id": "x"}}}, "kind"),
-        ({"scrubber": {"adapter": "fake", "placment": "inline"}}, "args.scrubber.placment: unknown key: choose from adapter"),
+        (
+            {"scrubber": {"adapter": "fake", "placment": "inline"}},
+            "args.scrubber.placment: unknown key: choose from adapter",
+        ),
         ({"gateway": {"num_replicas": 2, "autoscaling_config": {"min_replicas": 1}}}, "not both"),
     ],
 )
@@ -116,7 +134,9 @@ def test_a_file_without_a_policy_says_where_it_belongs(tmp_path: Path) -> None:
         load_file(tmp_path / "c.yaml")
 
 
-@pytest.mark.parametrize(("text", "message"), [("a: [", "not valid YAML"), ("{}", "no application"), ("[]", "no application")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("a: [", "not valid YAML"), ("{}", "no application"), ("[]", "no application")]
+)
 def test_a_file_that_is_no_serve_config_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(ConfigError, match=message):

@@ -62,8 +62,8 @@ def _echo(request: Generation) -> str:
 class FakeEngine:
     """An engine that streams a known answer word by word. For the pipe's tests and for load without a model.
 
-    answer: a text, one for each choice, or a function of the request; by default it echoes the last user message. A word and the
-    space after it count as one token. Honours `n`, `stop`, `max_tokens`/`max_completion_tokens`, `logprobs`.
+    answer: a text, one for each choice, or a function of the request; by default it echoes the last user message.
+    A word and the space after it are one token. Honours `n`, `stop`, `max_tokens`/`max_completion_tokens`, `logprobs`.
     tokens_per_second: of each choice; None is as fast as the loop turns. delay: seconds before the first token.
     fail: `before_first` raises a retryable EngineError before any token, `mid_stream` after the first round.
     error: raised in place of that EngineError. context: longest prompt in words, else context_length_exceeded.

@@ -23,7 +23,9 @@ class Metrics:
         self._tokens = Counter(
             "gen_ai_client_token_usage", "Tokens by kind.", ("gen_ai_token_type", "tier"), registry=self._registry
         )
-        self._cost = Counter("penstock_cost", "Billed cost, in the price list's currency.", ("tier",), registry=self._registry)
+        self._cost = Counter(
+            "penstock_cost", "Billed cost, in the price list's currency.", ("tier",), registry=self._registry
+        )
         self._cache = Counter("penstock_cache_lookups", "Semantic cache lookups.", ("result",), registry=self._registry)
         self._ttft = Histogram(
             "gen_ai_server_time_to_first_token_seconds", "Arrival to first token.", ("tier",),

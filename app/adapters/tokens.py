@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def counter(source: str | None) -> Callable[[str], int]:
-    """text -> tokens. `source`: a model (`bundled:`, `path:`, `hub:`), or None for an estimate by length."""
+    """Text -> tokens. `source`: a model (`bundled:`, `path:`, `hub:`), or None for an estimate by length."""
     if source is None:
         return estimate
     from tokenizers import Tokenizer

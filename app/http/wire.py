@@ -28,6 +28,8 @@ ROLES = {"developer": "system"}
 
 
 class Wire(BaseModel):
+    """Unknown fields are ignored, as OpenAI does; types are exact."""
+
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
@@ -50,7 +52,7 @@ class ChatMessage(Wire):
                 raise ValueError(msg)
             if not isinstance(part.get(part["type"]), str):
                 msg = f"a part of type {part['type']!r} needs a string under the key {part['type']!r}"
-                raise ValueError(msg)
+                raise ValueError(msg)  # noqa: TRY004 - pydantic turns only a ValueError into a fault
         return "".join(part[part["type"]] for part in content)
 
     def message(self) -> Message:
@@ -59,6 +61,8 @@ class ChatMessage(Wire):
 
 
 class StreamOptions(Wire):
+    """OpenAI's `stream_options`."""
+
     include_usage: bool = False
 
 
@@ -105,7 +109,9 @@ def read(body: bytes) -> ChatRequest:
         if data.get(name):
             raise errors.unsupported(name, why)
     if data.get("stream_options") is not None and not data.get("stream"):
-        raise errors.bad_request("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
+        raise errors.bad_request(
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options"
+        )
     if data.get("top_logprobs") and not data.get("logprobs"):
         raise errors.bad_request("The 'top_logprobs' parameter needs 'logprobs' to be true.", "top_logprobs")
     try:

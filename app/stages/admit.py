@@ -55,10 +55,9 @@ class Admit:
         call.max_completion = int(asked or self._settings.max_completion_tokens)
         call.model, call.choices = prompt.model, prompt.choices
         completion = call.max_completion * prompt.choices
-        cost = max(
-            (worst_case(Price(**dict(tier.price)), call.prompt_tokens_high, completion) for tier in self._tiers_of(prompt.model).values()),
-            default=Decimal(0),
-        )
+        prices = [Price(**dict(tier.price)) for tier in self._tiers_of(prompt.model).values()]
+        worst = [worst_case(price, call.prompt_tokens_high, completion) for price in prices]
+        cost = max(worst, default=Decimal(0))
         answer = await self._ledger.reserve(call.who, call.id, call.prompt_tokens_high + completion, cost)
         call.windows = answer.windows
         if not isinstance(answer, Denied):

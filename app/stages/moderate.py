@@ -36,15 +36,7 @@ class Moderate:
             while len(over) < call.choices:
                 waiting = any(window.waiting for window in windows.values())
                 event = await reader.next(self._settings.delay if waiting else None)
-                if isinstance(event, Token):
-                    if event.choice in over:
-                        continue
-                    window = windows.setdefault(event.choice, SlidingWindow(self._settings.window))
-                    window.add(event)
-                    due = {event.choice: window} if self._due(window) else {}
-                else:
-                    due = windows if event is LATER or event is None or isinstance(event, Refusal | Failure) else {}
-                for passed in await self._score(call, due):
+                for passed in await self._score(call, self._due(event, windows, over)):
                     yield passed
                     if isinstance(passed, Refusal) or (isinstance(passed, Token) and passed.finish_reason):
                         over.add(passed.choice or 0)
@@ -53,14 +45,30 @@ class Moderate:
                     return
                 if not isinstance(event, Token | Later):
                     yield event
-            # The engine's closing Usage still counts, unless a choice was cut short and it is still generating.
-            if not call.trail.get(self.name, {}).get("stopped"):
-                while isinstance(event := await reader.next(self._settings.delay), Event):
-                    if not isinstance(event, Token):
-                        yield event
+            async with aclosing(self._closing(call, reader)) as closing:
+                async for event in closing:
+                    yield event
 
-    def _due(self, window: SlidingWindow) -> bool:
-        return window.fresh or window.ended or window.waiting >= self._settings.stride
+    async def _closing(self, call: Call, reader: Reader) -> Events:
+        """What the engine says after every answer's end: its Usage. Nothing, when an answer was cut short."""
+        if "stopped" in call.trail.get(self.name, {}):
+            return
+        while isinstance(event := await reader.next(self._settings.delay), Event):
+            if not isinstance(event, Token):
+                yield event
+
+    def _due(
+        self, event: Event | Later | None, windows: dict[int, SlidingWindow], over: set[int]
+    ) -> dict[int, SlidingWindow]:
+        """Take the event in; the choices to score now. Silence, an error and the end call for all that wait."""
+        if event is None or isinstance(event, Later | Refusal | Failure):
+            return dict(windows)
+        if not isinstance(event, Token) or event.choice in over:
+            return {}
+        window = windows.setdefault(event.choice, SlidingWindow(self._settings.window))
+        window.add(event)
+        due = window.fresh or window.ended or window.waiting >= self._settings.stride
+        return {event.choice: window} if due else {}
 
     async def _score(self, call: Call, due: Mapping[int, SlidingWindow]) -> list[Event]:
         """Score every due window in one request; the Tokens that may leave, or the Refusals in their place."""

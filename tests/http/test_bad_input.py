@@ -76,7 +76,10 @@ def test_what_is_not_json_is_said_to_be_so(http: httpx.Client, body: bytes, code
         ({"model": "auto", "messages": HI, "top_logprobs": 3}, (400, None, "top_logprobs")),
         ({"model": "auto", "messages": HI, "stream_options": {"include_usage": True}}, (400, None, "stream_options")),
         ({"model": "auto", "messages": HI, "tools": [{}]}, (400, "unsupported_parameter", "tools")),
-        ({"model": "auto", "messages": [{"role": "user", "content": "word " * 9000}]}, (400, "context_length_exceeded", "messages")),
+        (
+            {"model": "auto", "messages": [{"role": "user", "content": "word " * 9000}]},
+            (400, "context_length_exceeded", "messages"),
+        ),
     ],
 )
 def test_a_wrong_value_names_its_parameter(http: httpx.Client, body: dict[str, Any], expected: tuple[Any, ...]) -> None:
@@ -99,7 +102,9 @@ def test_a_body_that_does_not_say_its_size_is_cut_at_the_limit(http: httpx.Clien
     assert error(http.post(CHAT, content=endless)) == (413, "request_too_large", None)
 
 
-@pytest.mark.parametrize("headers", [{}, {"Authorization": ""}, {"Authorization": "Bearer"}, {"Authorization": "Basic eA=="}])
+@pytest.mark.parametrize(
+    "headers", [{}, {"Authorization": ""}, {"Authorization": "Bearer"}, {"Authorization": "Basic eA=="}]
+)
 def test_no_key_is_401_before_the_body_is_read(http: httpx.Client, headers: dict[str, str]) -> None:
     answer = httpx.post(f"{http.base_url}{CHAT}", content=b"{", headers=headers)
     assert error(answer) == (401, "invalid_api_key", None)
@@ -126,7 +131,11 @@ def test_unknown_paths_and_methods_have_openais_shape(http: httpx.Client) -> Non
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-10, 200) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers(-10, 200)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=8,
 )

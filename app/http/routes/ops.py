@@ -28,6 +28,6 @@ async def readyz(request: Request) -> Response:
 
 @router.get("/metrics", response_model=None)
 async def metrics(request: Request) -> Response:
-    """This gateway's metrics, in Prometheus' text format."""
+    """The gateway's metrics, in Prometheus' text format."""
     body, kind = request.app.state.metrics()
     return Response(body, media_type=kind)

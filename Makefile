@@ -1,0 +1,41 @@
+# Two commands do everything: `make serve` and `make test`. See README.md.
+PYTHON ?= python3.11
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+CONFIG ?= serve_config.yaml
+STAMP  := $(VENV)/.penstock
+
+.PHONY: help serve test lint format models clean
+
+help: ## these lines
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+serve: $(STAMP)-serve ## install, prepare the bundled models, start Ray and the whole graph (CONFIG=file)
+	@$(BIN)/penstock serve $(CONFIG)
+
+test: $(STAMP)-dev ## every test: units, contracts on fakes and real adapters, HTTP, the real graph on Ray Serve with vLLM
+	@$(BIN)/penstock models prepare
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)-dev ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(STAMP)-dev ## ruff, with its fixes
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+models: $(STAMP)-serve ## prepare the bundled models only
+	@$(BIN)/penstock models prepare
+
+clean: ## remove the virtual environment; models and state stay in your home folder
+	rm -rf $(VENV)
+
+$(STAMP)-serve: locks/cpu.txt pyproject.toml
+	@sh tools/install.sh "$(PYTHON)" "$(VENV)" locks/cpu.txt
+	@touch $@
+
+$(STAMP)-dev: $(STAMP)-serve locks/dev.txt
+	@sh tools/install.sh "$(PYTHON)" "$(VENV)" locks/dev.txt
+	@touch $@

@@ -1,0 +1,64 @@
+"""The configuration: what stands in the graph (Graph) and how it decides (Policy). Strict and frozen.
+
+A config file is a Ray Serve config file, so that `serve run FILE` and `serve deploy FILE` need nothing else:
+
+    applications:
+      - import_path: graphs.chat:build
+        args: {...}                     # Graph: models, placements, pools. A change rebuilds the graph.
+        deployments:
+          - name: Gateway
+            user_config: {...}          # Policy: rooms, thresholds, tiers, prices. Reaches running replicas.
+
+Unknown keys are errors, and what does not fit together is refused before any replica starts.
+"""
+
+from app.config.base import ConfigError, Strict, choose
+from app.config.files import Config, check, load_file, parse_graph, parse_policy
+from app.config.graph import Accelerator, FakePool, Graph, Pool, Port, Scale, Split, State, UpstreamPool, VllmPool
+from app.config.order import BEFORE, PAIRS, REQUIRED, ROOMS, check_order
+from app.config.policy import (
+    Admit,
+    Generate,
+    Guard,
+    Moderate,
+    Policy,
+    Prices,
+    Recall,
+    Scrub,
+    Tier,
+)
+
+__all__ = [
+    "BEFORE",
+    "PAIRS",
+    "REQUIRED",
+    "ROOMS",
+    "Accelerator",
+    "Admit",
+    "Config",
+    "ConfigError",
+    "FakePool",
+    "Generate",
+    "Graph",
+    "Guard",
+    "Moderate",
+    "Policy",
+    "Pool",
+    "Port",
+    "Prices",
+    "Recall",
+    "Scale",
+    "Scrub",
+    "Split",
+    "State",
+    "Strict",
+    "Tier",
+    "UpstreamPool",
+    "VllmPool",
+    "check",
+    "check_order",
+    "choose",
+    "load_file",
+    "parse_graph",
+    "parse_policy",
+]

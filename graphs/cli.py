@@ -1,0 +1,28 @@
+"""The `penstock` command: app's commands, and `serve`, which starts Ray and the graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.main import DEFAULT, File, app, fail, loaded, prepare
+from graphs.launch import LaunchError, launch
+
+__all__ = ["app"]
+
+
+@app.command()
+def serve(
+    file: File = DEFAULT,
+    *,
+    patience: Annotated[float, typer.Option(help="Seconds to wait until the graph answers.")] = 600,
+) -> None:
+    """Check FILE, prepare its models, start Ray and the graph, and say how to call it. Ctrl-C stops everything."""
+    config = loaded(file)
+    prepare(config)
+    try:
+        launch(Path(file), config, patience)
+    except LaunchError as error:
+        fail(str(error), 1)

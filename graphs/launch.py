@@ -1,0 +1,176 @@
+"""Start Ray and the graph with `serve run`, wait until it answers, and leave no process behind.
+
+The child does what a user's own `serve run FILE` would; this adds the checks before and the banner after.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import yaml
+from rich.console import Console
+from rich.panel import Panel
+
+from app.config import Config, VllmPool
+from app.models import cache
+from app.state import development_key, folder
+
+console = Console(stderr=True)
+BASE_MEMORY = 4.5
+"""GiB that Ray, the gateway and the judges take; measured by `bench/memory.py`."""
+POOL_MEMORY = 2.0
+"""GiB a CPU pool of the bundled model takes, at most."""
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "1",
+}
+
+
+class LaunchError(RuntimeError):
+    """The graph cannot start; the message says why and how to mend it."""
+
+
+def launch(file: Path, config: Config, patience: float) -> None:
+    """Serve FILE until Ctrl-C. Raises LaunchError."""
+    host, port = address(file)
+    check_port(host, port)
+    check_memory(config)
+    log = folder() / "serve.log"
+    started = time.monotonic()
+    with log.open("wb") as sink:
+        child = subprocess.Popen(  # noqa: S603 - our own environment's `serve`, no shell
+            [str(Path(sys.executable).with_name("serve")), "run", str(file)],
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            env={**QUIET, **os.environ},
+            start_new_session=True,
+        )
+        try:
+            signal.signal(signal.SIGTERM, _as_interrupt)
+            wait_until_ready(child, f"http://{host}:{port}", log, patience)
+            console.print(banner(host, port, config, time.monotonic() - started))
+            child.wait()
+            raise LaunchError(f"the graph stopped by itself. Its log: {log}\n{tail(log)}")
+        except KeyboardInterrupt:
+            console.print("stopping ...")
+        finally:
+            stop(child)
+
+
+def address(file: Path) -> tuple[str, int]:
+    """Host and port of the file's `http_options`."""
+    options = yaml.safe_load(file.read_text(encoding="utf-8")).get("http_options") or {}
+    host = str(options.get("host", "127.0.0.1"))
+    return ("127.0.0.1" if host == "0.0.0.0" else host), int(options.get("port", 8000))  # noqa: S104 - only compared
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises LaunchError when something else listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise LaunchError(
+                f"port {port} on {host} is taken: stop what listens there, or set `http_options.port` in the config"
+            ) from error
+
+
+def check_memory(config: Config) -> None:
+    """Refuse to start what would only be killed half-way."""
+    cpu_pools = sum(isinstance(p, VllmPool) and p.accelerator.kind == "cpu" for p in config.graph.pools.values())
+    needed, free = BASE_MEMORY + POOL_MEMORY * cpu_pools, psutil.virtual_memory().available / 2**30
+    if free < needed:
+        raise LaunchError(
+            f"about {needed:.1f} GiB of memory are needed and {free:.1f} GiB are free: close something, "
+            "take out a pool, or set `placement: inline` on ports to save a process each"
+        )
+    free_disk = shutil.disk_usage(cache() if cache().exists() else Path.home()).free / 2**30
+    if free_disk < 1:
+        raise LaunchError(f"the disk of {cache()} has {free_disk:.1f} GiB free; Ray and the ledger need at least 1 GiB")
+
+
+def wait_until_ready(child: subprocess.Popen[bytes], url: str, log: Path, patience: float) -> None:
+    """Poll /readyz, showing what is still missing."""
+    deadline = time.monotonic() + patience
+    with console.status("starting Ray") as status:
+        while time.monotonic() < deadline:
+            if child.poll() is not None:
+                raise LaunchError(f"the graph did not start (exit {child.returncode}). Its log: {log}\n{tail(log)}")
+            if why := failed(log):
+                raise LaunchError(f"the graph did not start: {why}\nIts log: {log}")
+            try:
+                answer = httpx.get(f"{url}/readyz", timeout=5)
+                if answer.status_code == 200:
+                    return
+                missing = answer.json().get("waiting_for", []) if answer.status_code == 503 else []
+                status.update("waiting for " + (", ".join(missing) or "the gateway"))
+            except (httpx.HTTPError, ValueError):
+                status.update("starting the graph")
+            time.sleep(0.3)
+    raise LaunchError(f"the graph was not ready after {patience:.0f} s. Its log: {log}\n{tail(log)}")
+
+
+def failed(log: Path) -> str | None:
+    """The reason when Serve has given up: it keeps running, so its exit code never tells."""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    for mark in ("ConfigError:", "ModelError:", "StateError:", "LedgerError:"):
+        if mark in text:
+            return text.split(mark, 1)[1].strip().splitlines()[0]
+    return tail(log) if "DEPLOY_FAILED" in text or ("Deploying application" in text and "failed" in text) else None
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The end of the log."""
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def banner(host: str, port: int, config: Config, seconds: float) -> Panel:
+    """How to call it."""
+    url = f"http://{host}:{port}/v1"
+    key = development_key() if config.graph.state.development_key else "$(penstock keys create TENANT)"
+    body = '{"model":"auto","messages":[{"role":"user","content":"Hello!"}]}'
+    return Panel.fit(
+        f"[bold]Penstock is ready[/] after {seconds:.0f} s\n\n"
+        f"url   {url}\nkey   {key}\n\n"
+        f"curl {url}/chat/completions \\\n  -H 'Authorization: Bearer {key}' \\\n"
+        f"  -H 'Content-Type: application/json' \\\n  -d '{body}'\n\n"
+        "or talk to it: [bold]penstock chat[/]      Ctrl-C stops everything"
+    )
+
+
+def stop(child: subprocess.Popen[bytes]) -> None:
+    """End the child and everything it started: Ray's daemons are its descendants, or carry its session."""
+    family = _family(child)
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGINT)
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    _, alive = psutil.wait_procs(family, timeout=5)
+    for process in alive:
+        process.kill()
+    psutil.wait_procs(alive, timeout=5)
+
+
+def _family(child: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        return list(psutil.Process(child.pid).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _as_interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
