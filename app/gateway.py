@@ -59,6 +59,11 @@ class Gateway:
         )
         return call, self.pipe(call, prompt)
 
+    @property
+    def configured(self) -> bool:
+        """Whether a policy has been applied."""
+        return hasattr(self, "policy")
+
     async def waiting_for(self) -> list[str]:
         """What the configured rooms need and does not answer: ports by name, tiers with no pool that answers."""
         rooms = set(self.policy.rooms)

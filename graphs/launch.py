@@ -1,6 +1,6 @@
-"""Start Ray and the graph with `serve run`, wait until it answers, and leave no process behind.
+"""Start Ray and the graph, wait until it answers, and leave no process behind.
 
-The child does what a user's own `serve run FILE` would; this adds the checks before and the banner after.
+The child (graphs/run.py) does what a user's own `serve run FILE` would; this adds the checks before and the banner after.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from app.state import development_key, folder
 
 console = Console(stderr=True)
 BASE_MEMORY = 4.5
-"""GiB that Ray, the gateway and the judges take; measured by `bench/memory.py`."""
+"""GiB that Ray, the gateway and the judges take; measured by `bench/start.py`."""
 POOL_MEMORY = 2.0
 """GiB a CPU pool of the bundled model takes, at most."""
 QUIET = {
@@ -41,16 +41,14 @@ class LaunchError(RuntimeError):
     """The graph cannot start; the message says why and how to mend it."""
 
 
-def launch(file: Path, config: Config, patience: float) -> None:
+def launch(file: Path, config: Config, dashboard: int, patience: float) -> None:
     """Serve FILE until Ctrl-C. Raises LaunchError."""
     host, port = address(file)
-    check_port(host, port)
-    check_memory(config)
     log = folder() / "serve.log"
     started = time.monotonic()
     with log.open("wb") as sink:
-        child = subprocess.Popen(  # noqa: S603 - our own environment's `serve`, no shell
-            [str(Path(sys.executable).with_name("serve")), "run", str(file)],
+        child = subprocess.Popen(  # noqa: S603 - our own module, no shell
+            [sys.executable, "-m", "graphs.run", str(file), str(dashboard)],
             stdout=sink,
             stderr=subprocess.STDOUT,
             env={**QUIET, **os.environ},
@@ -59,13 +57,21 @@ def launch(file: Path, config: Config, patience: float) -> None:
         try:
             signal.signal(signal.SIGTERM, _as_interrupt)
             wait_until_ready(child, f"http://{host}:{port}", log, patience)
-            console.print(banner(host, port, config, time.monotonic() - started))
+            console.print(banner(host, port, dashboard, config, time.monotonic() - started))
             child.wait()
             raise LaunchError(f"the graph stopped by itself. Its log: {log}\n{tail(log)}")
         except KeyboardInterrupt:
             console.print("stopping ...")
         finally:
             stop(child)
+
+
+def preflight(file: Path, config: Config, dashboard: int) -> None:
+    """What would only fail half-way: ports, memory, disk. Raises LaunchError."""
+    check_port(*address(file), "http_options.port in the config")
+    check_port("127.0.0.1", dashboard, "--dashboard-port")
+    check_memory(config)
+    check_disk()
 
 
 def address(file: Path) -> tuple[str, int]:
@@ -75,7 +81,7 @@ def address(file: Path) -> tuple[str, int]:
     return ("127.0.0.1" if host == "0.0.0.0" else host), int(options.get("port", 8000))  # noqa: S104 - only compared
 
 
-def check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int, key: str) -> None:
     """Raises LaunchError when something else listens there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -83,7 +89,7 @@ def check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise LaunchError(
-                f"port {port} on {host} is taken: stop what listens there, or set `http_options.port` in the config"
+                f"port {port} on {host} is taken: stop what listens there, or set another with {key}"
             ) from error
 
 
@@ -96,6 +102,10 @@ def check_memory(config: Config) -> None:
             f"about {needed:.1f} GiB of memory are needed and {free:.1f} GiB are free: close something, "
             "take out a pool, or set `placement: inline` on ports to save a process each"
         )
+
+
+def check_disk() -> None:
+    """Raises LaunchError when Ray and the ledger would soon fail."""
     free_disk = shutil.disk_usage(cache() if cache().exists() else Path.home()).free / 2**30
     if free_disk < 1:
         raise LaunchError(f"the disk of {cache()} has {free_disk:.1f} GiB free; Ray and the ledger need at least 1 GiB")
@@ -136,7 +146,7 @@ def tail(log: Path, lines: int = 15) -> str:
     return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
-def banner(host: str, port: int, config: Config, seconds: float) -> Panel:
+def banner(host: str, port: int, dashboard: int, config: Config, seconds: float) -> Panel:
     """How to call it."""
     url = f"http://{host}:{port}/v1"
     key = development_key() if config.graph.state.development_key else "$(penstock keys create TENANT)"
@@ -146,7 +156,9 @@ def banner(host: str, port: int, config: Config, seconds: float) -> Panel:
         f"url   {url}\nkey   {key}\n\n"
         f"curl {url}/chat/completions \\\n  -H 'Authorization: Bearer {key}' \\\n"
         f"  -H 'Content-Type: application/json' \\\n  -d '{body}'\n\n"
-        "or talk to it: [bold]penstock chat[/]      Ctrl-C stops everything"
+        f"or talk to it: [bold]penstock chat --url http://{host}:{port}[/]\n"
+        f"after an edit: [bold]serve deploy FILE --address http://127.0.0.1:{dashboard}[/]\n"
+        "Ctrl-C stops everything"
     )
 
 

@@ -21,6 +21,8 @@ def pin(folder: Path) -> None:
 
     Weights written elsewhere, to try something, are left unpinned.
     """
+    for file in folder.iterdir():
+        file.chmod(0o644)  # safetensors writes for its owner alone
     if folder.resolve().parent != PINS.parent:
         return
     prefix = f"app/weights/{folder.name}/"

@@ -45,7 +45,8 @@ class Rows:
 
 def read(path: Path, share: float) -> Rows:
     """Read either shape. For outcomes `hard` is that the weak model failed and the strong did not."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    with path.open() as file:
+        rows = [json.loads(line) for line in file]
     if "kind" in rows[0]:
         weak = np.array([row["kind"] != "hard" for row in rows], np.float32)
         strong = np.ones_like(weak)

@@ -109,8 +109,9 @@ def load(path: Path, share: float) -> tuple[Rows, Rows, list[str]]:
     """Return rows to train on, rows held out, and clean technical texts held out (whole templates)."""
     train: Rows = []
     held: Rows = []
-    for line in path.read_text().splitlines():
-        row = json.loads(line)
+    with path.open() as file:
+        rows = [json.loads(line) for line in file]
+    for row in rows:
         (held if held_out(row["text"], share) else train).append((row["text"], tuple(float(row[x]) for x in LABELS)))
     clean: list[str] = []
     for template, texts in technical().items():

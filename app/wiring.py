@@ -1,0 +1,57 @@
+"""Put a config's ports and engines together as Services. What runs elsewhere is handed in; the rest is made here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from app.adapters.fakes import FakeEngine
+from app.adapters.tokens import counter
+from app.adapters.upstream import UpstreamEngine
+from app.config import ConfigError, FakePool, Graph, Pool, UpstreamPool
+from app.pipe import Services
+from app.ports import Engine, Ledger, UsageRow
+from app.registry import load
+
+
+def wire(
+    graph: Graph,
+    ledger: Ledger,
+    observe: Callable[[UsageRow], None],
+    *,
+    ports: Mapping[str, Any] | None = None,
+    engines: Mapping[str, Engine] | None = None,
+) -> Services:
+    """`ports`, `engines`: those that run elsewhere, by name. Every other one is made in this process.
+
+    Raises ConfigError for a vLLM pool without an engine: it needs Ray.
+    """
+    given = ports or {}
+    made = {name: given[name] if name in given else inline(graph, name) for name in graph.ports}
+    return Services(
+        encoder=made["encoder"],
+        scrubber=made["scrubber"],
+        guard=made["guard"],
+        complexity=made["complexity"],
+        moderator=made["moderator"],
+        index=made["cache"],
+        engines={name: (engines or {}).get(name) or engine(name, pool) for name, pool in graph.pools.items()},
+        ledger=ledger,
+        count=counter(graph.tokenizer),
+        observe=observe,
+    )
+
+
+def inline(graph: Graph, name: str) -> Any:
+    """A port's adapter in this process."""
+    port = graph.ports[name]
+    return load(name, port.adapter)(**port.options)
+
+
+def engine(name: str, pool: Pool) -> Engine:
+    """A pool that needs no replicas of ours. Raises ConfigError for one that does."""
+    if isinstance(pool, FakePool):
+        return FakeEngine(**pool.options)
+    if isinstance(pool, UpstreamPool):
+        return UpstreamEngine(pool.base_url, pool.upstream_model, pool.key_env)
+    raise ConfigError(f"pools.{name}: a vLLM pool needs Ray: start it with `penstock serve` or `serve run`")
