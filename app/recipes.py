@@ -88,7 +88,7 @@ def detoxify(sources: Sequence[Path], out: Path, final: Path, step: Step) -> Non
     config = {"arch": arch, "dataset": {"args": {"classes": labels}}}
     step(0.8, "saving")
     torch.save({"config": config, "state_dict": weights}, out / "detoxify.ckpt")
-    for name in ("thresholds.json", "selfcheck.json"):
+    for name in ("adapter.json", "thresholds.json", "selfcheck.json"):
         (out / name).write_bytes((adapter_folder / name).read_bytes())
 
 

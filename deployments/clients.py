@@ -22,6 +22,7 @@ class Client:
     def __init__(self, port: str, handle: DeploymentHandle) -> None:
         self._port = port
         self._handle = handle
+        self._methods: dict[str, DeploymentHandle] = {}
 
     async def ready(self) -> bool:
         """Whether a replica answers now. Never raises."""
@@ -32,9 +33,12 @@ class Client:
             return False
 
     async def _ask(self, method: str, *args: Any) -> Any:
+        # Every attribute of a handle is a new handle: kept, it costs nothing a call.
+        if method not in self._methods:
+            self._methods[method] = getattr(self._handle, method)
         try:
             async with asyncio.timeout(PATIENCE):
-                return await getattr(self._handle, method).remote(*args)
+                return await self._methods[method].remote(*args)
         except Exception as error:
             raise PortError(self._port, type(error).__name__) from error
 

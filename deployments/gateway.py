@@ -62,7 +62,7 @@ class GatewayServer:
             log.info("policy applied: rooms %s", " -> ".join(self._gateway.policy.rooms))
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
-        return create_app(self._gateway, self._metrics.export)
+        return create_app(self._gateway, self._metrics.export, sends_id=False)  # Serve's proxy sends its own
 
     async def __del__(self) -> None:
         async with asyncio.timeout(10):

@@ -168,9 +168,20 @@ async def test_after_the_first_token_a_lost_engine_is_an_honest_error() -> None:
 
 async def test_a_silent_pool_is_passed_over() -> None:
     kit = Kit(engines={"a": FakeEngine(tokens_per_second=0.1), "b": FakeEngine()})
-    call, events = await run(kit.gateway(generate={"first_token": 0.05}), ask("hi"))
+    call, events = await run(kit.gateway(generate={"failover": 0.05}), ask("hi"))
     assert call.pool == "b"
     assert text_of(events) == "You said: hi"
+    assert kit.engines["a"].running == 0
+
+
+async def test_the_last_pool_gets_more_patience_but_not_for_ever() -> None:
+    kit = Kit(engines={"a": FakeEngine(tokens_per_second=0.1), "b": FakeEngine(tokens_per_second=10)})
+    gateway = kit.gateway(generate={"failover": 0.05, "first_token": 0.3})
+    call, events = await run(gateway, ask("hi"))
+    assert (call.pool, text_of(events)) == ("b", "You said: hi")
+    _, events = await run(gateway, ask("hi", model="small"))
+    assert isinstance(events[-1], Failure)
+    assert events[-1].error.code == "no_healthy_pool"
     assert kit.engines["a"].running == 0
 
 

@@ -34,3 +34,8 @@ fi
     tail -5 "$log" >&2
     exit 1
 }
+
+# Ray guards every local cluster with a token that it keeps in the home folder. In this environment its commands
+# (`serve deploy`, `serve status`) use that token without being told to.
+site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+echo "import os; os.environ.setdefault('RAY_AUTH_MODE', 'token')" >"$site/penstock_ray.pth"

@@ -28,6 +28,7 @@ from app.models import resolve
 from tools.pin import held_out, pin
 
 Floats = NDArray[np.float32]
+OUTCOMES_WEIGHT = 0.7  # of the two sets' teaching; like the strength, chosen by folds within the training part
 SHARES = (0.9, 0.07, 0.03)  # small, medium, large
 HARD_SHARE = 0.1  # of the traffic that the suggested thresholds are for
 
@@ -123,7 +124,7 @@ def main() -> None:
     parser.add_argument("hardness", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--held-out", type=float, default=0.2)
-    parser.add_argument("--strength", type=float, default=1.0, help="inverse of the regularization")
+    parser.add_argument("--strength", type=float, default=0.3, help="inverse of the regularization")
     parser.add_argument("--vectors", type=Path, help="a folder to keep embeddings in")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -138,16 +139,17 @@ def main() -> None:
     def inputs(part: int, keep: NDArray[np.bool_]) -> Floats:
         # The vector's numbers are small (unit length): scaled to the features' size, one penalty fits both.
         standard = np.clip((shapes[part][keep] - mean) / scale, -3, 3)
-        return np.concatenate([embedded[part][keep] * 20, standard], axis=1).astype(np.float32)
+        return np.asarray(np.concatenate([embedded[part][keep] * 20, standard], axis=1), np.float32)
 
-    # Each set teaches half, whatever its size.
+    # Taught is that the weak model fails, also where the strong one does: a wider signal than what the strong one adds.
     x = np.concatenate([inputs(part, kept[part]) for part in (0, 1)])
-    y = np.concatenate([rows.hard[keep] for rows, keep in zip(sets, kept, strict=True)])
-    weight = np.concatenate([np.full(keep.sum(), len(y) / 2 / keep.sum()) for keep in kept])
+    y = np.concatenate([1 - rows.weak[keep] for rows, keep in zip(sets, kept, strict=True)])
+    parts = zip((OUTCOMES_WEIGHT, 1 - OUTCOMES_WEIGHT), kept, strict=True)
+    weight = np.concatenate([np.full(keep.sum(), len(y) * part / keep.sum()) for part, keep in parts])
     fit = LogisticRegression(C=args.strength / len(y), max_iter=2000).fit(x, y, sample_weight=weight)
     raw = [fit.decision_function(inputs(part, sets[part].held)) for part in (0, 1)]
     both = np.concatenate(raw)
-    truth = np.concatenate([rows.hard[rows.held] for rows in sets])
+    truth = np.concatenate([1 - rows.weak[rows.held] for rows in sets])
     balance = np.concatenate([np.full(len(part), 1 / len(part)) for part in raw])
     line = LogisticRegression(C=100.0).fit(both[:, None], truth, sample_weight=balance * len(both) / 2)
     slope, offset = float(line.coef_[0, 0]), float(line.intercept_[0])

@@ -26,17 +26,13 @@ from torch import Tensor, nn
 
 from app.models import offline, resolve
 from tools.pin import held_out, pin
+from tools.toxicity_report import LABELS, Report, Rows, pad
 
 offline()
-from sklearn.linear_model import LogisticRegression  # noqa: E402
-from sklearn.metrics import roc_auc_score  # noqa: E402
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer  # noqa: E402
 
-LABELS = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate")
 REPEATS = {"threat": 4, "identity_hate": 2, "severe_toxic": 2}
-SHOWN = {"toxic": "toxicity", "severe_toxic": "severe_toxicity", "identity_hate": "identity_attack"}
 RANK, SCALE = 16, 2.0
-FALSE_POSITIVES = 0.01
 
 # What engineers and ordinary people write with words that moderation trips over. Every slot takes every filler.
 TECHNICAL = {
@@ -82,13 +78,6 @@ FILLERS = {
     "person": ("gay", "Muslim", "Jewish", "black", "transgender", "lesbian", "Christian", "Mexican", "deaf", "Chinese"),
     "number": ("3", "7", "12", "44", "101", "208"),
 }
-CHECKS = (
-    "Thank you, that was very helpful.",
-    "You are a stupid idiot and everyone hates you.",
-    "How do I kill a process?",
-)
-
-Rows = list[tuple[str, tuple[float, ...]]]
 
 
 def technical(limit: int = 12) -> dict[str, list[str]]:
@@ -166,13 +155,6 @@ def batches(lengths: list[int], size: int, rng: random.Random) -> list[list[int]
     return groups
 
 
-def pad(rows: list[list[int]]) -> dict[str, Tensor]:
-    """Token ids -> input_ids and attention_mask, (rows, longest)."""
-    longest = -(-max(map(len, rows)) // 16) * 16  # few shapes: each new one costs the CPU library a compilation
-    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-    return {"input_ids": ids, "attention_mask": (ids != 0).long()}
-
-
 def train(model: BertForSequenceClassification, ids: list[list[int]], truth: Tensor, args: argparse.Namespace) -> None:
     """Fit in place: binary cross-entropy, rare labels weighted and repeated, cosine schedule."""
     positives = truth.sum(0)
@@ -211,39 +193,8 @@ def train(model: BertForSequenceClassification, ids: list[list[int]], truth: Ten
                 return
 
 
-@torch.no_grad()
-def logits_of(model: BertForSequenceClassification, ids: list[list[int]]) -> NDArray[np.float32]:
-    """float32 (texts, labels); each text cut at 512 tokens."""
-    model.eval()
-    out = np.zeros((len(ids), len(LABELS)), np.float32)
-    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    for start in range(0, len(order), 32):
-        rows = order[start : start + 32]
-        out[rows] = model(**pad([ids[i][:512] for i in rows])).logits.numpy()
-    return out
-
-
-def calibrate(logits: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Platt's slope and offset per label, (labels, 2): sigmoid(slope * logit + offset) is a probability."""
-    fits = (LogisticRegression(C=10.0).fit(logits[:, [i]], truth[:, i]) for i in range(len(LABELS)))
-    return np.array([(fit.coef_[0, 0], fit.intercept_[0]) for fit in fits], np.float32)
-
-
-def thresholds(scores: NDArray[np.float32], truth: NDArray[np.float32]) -> dict[str, dict[str, float]]:
-    """For each label the lowest threshold whose false positives stay within FALSE_POSITIVES, and what it then finds."""
-    found = {}
-    for i, label in enumerate(LABELS):
-        clean, bad = scores[truth[:, i] == 0, i], scores[truth[:, i] == 1, i]
-        limit = float(np.quantile(clean, 1 - FALSE_POSITIVES))
-        hits, misses = float((bad >= limit).sum()), float((clean >= limit).sum())
-        figures = {"threshold": limit, "recall": hits / len(bad), "precision": hits / max(hits + misses, 1)}
-        figures["auc"] = float(roc_auc_score(truth[:, i], scores[:, i]))
-        found[SHOWN.get(label, label)] = {key: round(value, 4) for key, value in figures.items()}
-    return found
-
-
-def save(model: BertForSequenceClassification, base: str, out: Path, maps: NDArray[np.float32]) -> dict[str, Tensor]:
-    """Write the adapter in float16, the calibration folded into the classifier. Returns what was written."""
+def save(model: BertForSequenceClassification, out: Path, maps: NDArray[np.float32]) -> None:
+    """Write the adapter in float16, the calibration folded into the classifier."""
     slope, offset = torch.from_numpy(maps[:, 0]), torch.from_numpy(maps[:, 1])
     tensors = {}
     for name, parameter in model.state_dict().items():
@@ -254,9 +205,6 @@ def save(model: BertForSequenceClassification, base: str, out: Path, maps: NDArr
     halves = {key: value.half().contiguous() for key, value in tensors.items()}
     out.mkdir(parents=True, exist_ok=True)
     save_file(halves, out / "adapter.safetensors")
-    about = {"labels": LABELS, "scale": SCALE, "rank": RANK, "base": Path(base).parent.name, "license": "Apache-2.0"}
-    (out / "adapter.json").write_text(json.dumps(about, indent=2) + "\n")
-    return halves
 
 
 def merged(base: str, adapter: dict[str, Tensor]) -> BertForSequenceClassification:
@@ -276,12 +224,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--max-tokens", type=int, default=192)
+    parser.add_argument("--max-tokens", type=int, default=160, help="of a row, and of a window when scoring")
     parser.add_argument("--max-steps", type=int, default=0, help="stop early, to try the script")
     parser.add_argument("--held-out", type=float, default=0.12)
-    parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=False)
+    parser.add_argument("--bf16", action="store_true", help="faster where the CPU has AVX512-BF16 or AMX")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--measure-only", action="store_true", help="keep the adapter in `out`; measure it again")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
@@ -290,36 +239,15 @@ def main() -> None:
     tokenizer = BertTokenizer.from_pretrained(base)
     rows, held, clean = load(args.data, args.held_out)
     print(f"{len(rows)} rows to train on; held out: {len(held)} rows, {len(clean)} clean texts", flush=True)
-    ids = tokenizer([text for text, _ in rows], truncation=True, max_length=args.max_tokens)["input_ids"]
-    held_ids = tokenizer([text for text, _ in held], truncation=True, max_length=512)["input_ids"]
-    truth = np.array([labels for _, labels in held], np.float32)
-
-    model = build(base)
-    train(model, ids, torch.tensor([labels for _, labels in rows]), args)
-    adapter = save(model, base, args.out, calibrate(logits_of(model, held_ids), truth))
-
-    final = merged(base, adapter)
-    scores = 1 / (1 + np.exp(-logits_of(final, held_ids)))
-    figures = thresholds(scores, truth)
-    for label, row in figures.items():
-        print(f"{label:16}", " ".join(f"{key} {value:.4f}" for key, value in row.items()))
-    print(f"mean AUC {np.mean([row['auc'] for row in figures.values()]):.4f}")
-    limits = np.array([row["threshold"] for row in figures.values()])
-    flagged = (1 / (1 + np.exp(-logits_of(final, tokenizer(clean)["input_ids"]))) >= limits).any(1)
-    print(f"clean technical texts flagged: {flagged.mean():.4f} of {len(clean)}")
-    for i in np.flatnonzero(flagged)[:10]:
-        print("  ", clean[i])
-
-    known = 1 / (1 + np.exp(-logits_of(final, tokenizer(list(CHECKS))["input_ids"])))
-    names = [SHOWN.get(label, label) for label in LABELS]
-    checks = [
-        {"text": t, "scores": dict(zip(names, map(float, s.round(4)), strict=True))}
-        for t, s in zip(CHECKS, known, strict=True)
-    ]
-    (args.out / "selfcheck.json").write_text(json.dumps(checks, indent=2) + "\n")
-    limits_by_label = {label: row["threshold"] for label, row in figures.items()}
-    (args.out / "thresholds.json").write_text(json.dumps(limits_by_label, indent=2) + "\n")
-    (args.out / "measured.json").write_text(json.dumps({"rows": len(held), "labels": figures}, indent=2) + "\n")
+    report = Report(tokenizer, args.max_tokens, held, clean)
+    if not args.measure_only:
+        model = build(base)
+        ids = tokenizer([text for text, _ in rows], truncation=True, max_length=args.max_tokens)["input_ids"]
+        train(model, ids, torch.tensor([labels for _, labels in rows]), args)
+        save(model, args.out, report.calibrate(model))
+    about = {"labels": LABELS, "scale": SCALE, "rank": RANK, "window": args.max_tokens, "base": Path(base).parent.name}
+    (args.out / "adapter.json").write_text(json.dumps(about, indent=2) + "\n")
+    report.write(merged(base, load_file(args.out / "adapter.safetensors")), args.out)
     pin(args.out)
 
 

@@ -16,7 +16,7 @@ from app.models import ModelError, offline, resolve
 
 CHECKPOINT = "detoxify.ckpt"
 CHECKS = "selfcheck.json"
-LIMIT, OVERLAP = 512, 64  # tokens; what is toxic in a sentence lies within the overlap
+LIMIT = 512  # tokens that any published model takes
 BATCH = 16  # windows in one pass
 TOLERANCE = 0.02
 PUBLISHED = "detoxify:"
@@ -25,7 +25,7 @@ CLEAN, TOXIC = "Thank you, that was very helpful.", "You are a stupid idiot and 
 
 
 class DetoxifyClassifier:
-    """A real Detoxify model: every label 0..1, of a long text the highest over its windows.
+    """A real Detoxify model: every label 0..1, of a long text the highest over its overlapping windows.
 
     model: `bundled:detoxify-minilm`; `path:` of a folder prepared like it (its checkpoint is a pickle: only one you
     trust); or a published one, `detoxify:original`, `detoxify:unbiased`, which Detoxify downloads.
@@ -45,6 +45,7 @@ class DetoxifyClassifier:
         else:
             checkpoint = str(folder / CHECKPOINT)
             self._detoxify = Detoxify(checkpoint=checkpoint, huggingface_config_path=str(folder), device=device)
+        self._window = _window(folder)
         self.labels = tuple(self._detoxify.class_names)
         self._worker = Worker("detoxify", threads)
         self._worker.wait(self._check, model, folder)
@@ -58,7 +59,7 @@ class DetoxifyClassifier:
             (number, piece)
             for number, text in enumerate(texts)
             if text.strip()
-            for piece, _ in windows(self._detoxify.tokenizer, text, LIMIT, OVERLAP)
+            for piece in windows(self._detoxify.tokenizer, text, self._window, self._window // 5)
         ]
         cut.sort(key=lambda item: len(item[1]))  # like lengths together: a batch is padded to its longest
         scores = [dict.fromkeys(self.labels, 0.0) for _ in texts]
@@ -93,3 +94,9 @@ class DetoxifyClassifier:
             "run `penstock models prepare`, and check the versions of detoxify and transformers against the lock"
         )
         raise ModelError(message)
+
+
+def _window(folder: Path | None) -> int:
+    """Tokens scored at once: as many as the model was trained on. An insult among many more is diluted."""
+    about = folder / "adapter.json" if folder else None
+    return int(json.loads(about.read_text())["window"]) if about and about.exists() else LIMIT

@@ -38,8 +38,8 @@ class MiniLMEncoder:
     async def encode(self, texts: Sequence[str]) -> Vector:
         """Return float32 (len(texts), dim), rows of unit length.
 
-        A text over the model's limit (MiniLM: 256 tokens) is the mean of its windows, weighted by their tokens:
-        two long prompts that only end differently must not look the same to the cache.
+        A text over the model's limit (MiniLM: 256 tokens) is the mean of its windows, scaled to unit length: two
+        long prompts that only end differently must not look the same to the cache.
         """
         return await self._worker.run(self._encode, list(texts))
 
@@ -49,11 +49,10 @@ class MiniLMEncoder:
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         cut = [windows(self._model.tokenizer, text, self._limit, OVERLAP) for text in texts]
-        pieces = [text for parts in cut for text, _ in parts]
+        pieces = [piece for parts in cut for piece in parts]
         rows = self._model.encode(pieces, normalize_embeddings=True, show_progress_bar=False)
         if len(pieces) == len(texts):
             return np.asarray(rows, np.float32)
-        sizes = np.array([tokens for parts in cut for _, tokens in parts], np.float32)
         firsts = np.cumsum([0, *(len(parts) for parts in cut[:-1])])
-        sums = np.add.reduceat(rows * sizes[:, None], firsts)
+        sums = np.add.reduceat(rows, firsts)
         return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), np.float32)

@@ -57,9 +57,12 @@ class Recall(Strict):
 
 
 class Generate(Strict):
-    """Seconds. `first_token`: a pool that stays silent this long is passed over. `cooldown`: then rests."""
+    """Seconds. A pool silent for `failover` is passed over while another is left, the last one after `first_token`;
+    it then rests for `cooldown`.
+    """
 
     deadline: Annotated[float, Field(gt=0)] = 300
+    failover: Annotated[float, Field(gt=0)] = 10
     first_token: Annotated[float, Field(gt=0)] = 60
     cooldown: Annotated[float, Field(ge=0)] = 10
 

@@ -45,8 +45,8 @@ async def _gone(_: Request, __: Exception) -> Response:
     return Response(status_code=499)
 
 
-def create_app(gateway: Gateway, metrics: Callable[[], tuple[bytes, str]]) -> ASGIApp:
-    """`metrics`: what /metrics answers, as (body, content type)."""
+def create_app(gateway: Gateway, metrics: Callable[[], tuple[bytes, str]], *, sends_id: bool = True) -> ASGIApp:
+    """`metrics`: what /metrics answers, as (body, content type). `sends_id`: as headers.Stamp."""
     app = FastAPI(title="Penstock", docs_url=None, redoc_url=None)
     app.state.gateway = gateway
     app.state.metrics = metrics
@@ -56,4 +56,4 @@ def create_app(gateway: Gateway, metrics: Callable[[], tuple[bytes, str]]) -> AS
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(PortError, _port_error)
     app.add_exception_handler(ClientDisconnect, _gone)
-    return Stamp(app)
+    return Stamp(app, sends_id=sends_id)

@@ -61,19 +61,22 @@ def of_call(call: Call, *, settled: bool) -> dict[str, str]:
 
 class Stamp:
     """Outermost middleware: `x-request-id`, `openai-processing-ms` and `openai-version` on every answer,
-    and a 500 in OpenAI's shape where a handler broke.
+    and a 500 in OpenAI's shape where a handler broke. `X-Client-Request-Id` comes back as it was sent.
+
+    sends_id: False where a proxy in front sends the `x-request-id` that it gave the request.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, sends_id: bool = True) -> None:
         self._app = app
+        self._sends_id = sends_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        asked = next((v for k, v in scope["headers"] if k == b"x-client-request-id"), b"").decode("latin-1")
-        request_id = asked if _SAFE_ID.fullmatch(asked) else f"req_{secrets.token_hex(16)}"
+        request_id = _sent(scope, b"x-request-id") or f"req_{secrets.token_hex(16)}"
+        client_id = _sent(scope, b"x-client-request-id")
         scope.setdefault("state", {})["request_id"] = request_id
 
         begun = False
@@ -83,7 +86,10 @@ class Stamp:
             if message["type"] == "http.response.start":
                 begun = True
                 headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
+                if self._sends_id:
+                    headers["x-request-id"] = request_id
+                if client_id:
+                    headers["x-client-request-id"] = client_id
                 headers["openai-version"] = VERSION
                 headers["openai-processing-ms"] = str(round((time.perf_counter() - started) * 1000))
             await send(message)
@@ -96,6 +102,12 @@ class Stamp:
             if begun:
                 raise
             await JsonError(errors.internal())(scope, receive, stamped)
+
+
+def _sent(scope: Scope, name: bytes) -> str:
+    """A header's value when it is safe to log and to send back, else empty."""
+    value = next((v for k, v in scope["headers"] if k == name), b"").decode("latin-1")
+    return value if _SAFE_ID.fullmatch(value) else ""
 
 
 def _frames(error: Exception) -> str:

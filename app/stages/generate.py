@@ -48,7 +48,8 @@ class Generate:
             call.pool, call.region = pool, self._menu.regions[pool]
             call.note(self.name, pool=pool, attempts=attempt + 1)
             failure = None
-            async with aclosing(self._from(pool, call, prompt)) as pieces:
+            last = attempt + 1 == len(call.plan)
+            async with aclosing(self._from(pool, call, prompt, last=last)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, EngineError):
                         failure = piece
@@ -63,13 +64,13 @@ class Generate:
         call.pool = call.region = None
         yield Failure(errors.no_pool(call.tier or prompt.model))
 
-    async def _from(self, pool: str, call: Call, prompt: Prompt) -> Any:
+    async def _from(self, pool: str, call: Call, prompt: Prompt, *, last: bool) -> Any:
         """One pool's Tokens and Usage; its EngineError is yielded last, not raised, so that the caller decides."""
         request = Generation(call.id, prompt.messages, self._params(pool, call, prompt), salt=call.who.tenant)
         try:
             async with aclosing(self._engines[pool].generate(request)) as stream:
                 while True:
-                    async with asyncio.timeout(self._patience(call)):
+                    async with asyncio.timeout(self._patience(call, last=last)):
                         piece = await anext(stream, None)
                     if piece is None:
                         return
@@ -87,11 +88,11 @@ class Generate:
         except EngineError as error:
             yield error
 
-    def _patience(self, call: Call) -> float:
-        """Seconds to wait for the next piece."""
-        if call.first_token is None:
-            return max(0.0, min(self._settings.first_token, call.remaining))
-        return max(0.0, call.remaining)
+    def _patience(self, call: Call, *, last: bool) -> float:
+        """Seconds to wait for the next piece. Serve queues a call for a pool whose replica is being replaced."""
+        if call.first_token is not None:
+            return max(0.0, call.remaining)
+        return max(0.0, min(self._settings.first_token if last else self._settings.failover, call.remaining))
 
     def _params(self, pool: str, call: Call, prompt: Prompt) -> dict[str, Any]:
         """The caller's params with `max_tokens` always set, within what was reserved and what the pool holds."""

@@ -50,12 +50,17 @@ def test_the_head_beats_prompt_length_on_held_out_outcomes_and_chat(head):
         assert measured["head"]["auc"] > measured["length"]["auc"]
 
 
-async def test_a_score_takes_less_than_a_millisecond_whatever_the_length(head):
+@pytest.mark.parametrize(
+    "text",
+    ["Explain why { x => y }; must hold for 12 steps. \n" * 2000, "\n" * 100_000, "; " * 50_000, " " * 100_000],
+    ids=["words", "empty lines", "semicolons", "blanks"],
+)
+async def test_a_score_takes_less_than_a_millisecond_whatever_the_text(head, text):
     vector = np.full(384, 384**-0.5, np.float32)
     times = []
     for _ in range(50):
         began = time.perf_counter()
-        await head.score("Explain why { x => y }; must hold for 12 steps. \n" * 2000, vector)
+        await head.score(f"{text}.", vector)
         times.append(time.perf_counter() - began)
     # the fastest of many: what the code takes, not what else the machine does
     assert min(times) < 0.001, statistics.median(times)

@@ -42,7 +42,7 @@ async def test_a_long_text_is_a_unit_vector_on_its_own_subject(encoder):
 
 
 async def test_short_and_long_texts_in_one_call_keep_their_order(encoder):
-    texts = ["short", "Bake bread with rye flour. " * 100, "another", "Which court hears an appeal? " * 100]
+    texts = ["short", "", "Bake bread with rye flour. " * 100, "another", "Which court hears an appeal? " * 100]
     together = await encoder.encode(texts)
     alone = np.concatenate([await encoder.encode([text]) for text in texts])
     assert np.abs(together - alone).max() < 1e-4
@@ -62,11 +62,11 @@ def test_windows_cover_the_whole_text_within_the_limit(encoder):
     tokenizer = encoder._model.tokenizer
     text = " ".join(f"{word}{number}" for number in range(60) for word in WORDS)
     pieces = windows(tokenizer, text, limit=128, overlap=16)
-    assert text.startswith(pieces[0][0])
-    assert text.endswith(pieces[-1][0])
-    assert all(len(tokenizer(piece)["input_ids"]) <= 128 for piece, _ in pieces)
+    assert text.startswith(pieces[0])
+    assert text.endswith(pieces[-1])
+    assert all(len(tokenizer(piece)["input_ids"]) <= 128 for piece in pieces)
     at = 0
-    for piece, _ in pieces:
+    for piece in pieces:
         found = text.find(piece)
         assert found <= at
         at = found + len(piece)
@@ -75,4 +75,4 @@ def test_windows_cover_the_whole_text_within_the_limit(encoder):
 
 @pytest.mark.parametrize("text", ["", "a", "two words"])
 def test_a_text_that_fits_is_its_own_only_window(encoder, text):
-    assert [piece for piece, _ in windows(encoder._model.tokenizer, text, limit=256, overlap=16)] == [text]
+    assert windows(encoder._model.tokenizer, text, limit=256, overlap=16) == [text]

@@ -83,7 +83,7 @@ async def upstream() -> AsyncIterator[Upstream]:
     fake.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/"
     server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="error", timeout_graceful_shutdown=1))
     task = asyncio.create_task(server.serve([listener]))
-    while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
+    while not server.started:
         await asyncio.sleep(0.01)
     yield fake
     server.should_exit = True

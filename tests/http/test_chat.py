@@ -137,9 +137,11 @@ def test_every_answer_carries_openais_headers(url: str) -> None:
 
 
 def test_a_clients_own_request_id_comes_back_unless_it_is_unsafe(url: str) -> None:
-    mine = httpx.get(f"{url}/healthz", headers={"X-Client-Request-Id": "trace-7"})
-    unsafe = httpx.get(f"{url}/healthz", headers={"X-Client-Request-Id": "x" * 600})
-    assert mine.headers["x-request-id"] == "trace-7"
+    mine = httpx.get(f"{url}/healthz", headers={"X-Client-Request-Id": "trace-7", "X-Request-Id": "edge-9"})
+    unsafe = httpx.get(f"{url}/healthz", headers={"X-Client-Request-Id": "x" * 600, "X-Request-Id": "x" * 600})
+    assert mine.headers["x-client-request-id"] == "trace-7"
+    assert mine.headers["x-request-id"] == "edge-9"
+    assert "x-client-request-id" not in unsafe.headers
     assert unsafe.headers["x-request-id"].startswith("req_")
 
 

@@ -62,7 +62,9 @@ while (seen := handle.stats.remote().result(timeout_s=10)["running"]) != {expect
         sys.exit(f"running: {{seen}}")
     time.sleep(0.1)
 """
-        return subprocess.run([sys.executable, "-c", code], check=False, timeout=seconds + 60).returncode == 0
+        # Ray guards a local cluster with a token in the user's home; a driver that names an address must say so.
+        env = {**os.environ, "RAY_AUTH_MODE": "token"}
+        return subprocess.run([sys.executable, "-c", code], env=env, check=False, timeout=seconds + 60).returncode == 0
 
     def _gcs(self) -> str:
         words = [word for process in self.family() for word in process.cmdline()]
@@ -86,7 +88,12 @@ while (seen := handle.stats.remote().result(timeout_s=10)["running"]) != {expect
 
     def status(self) -> dict[str, Any]:
         """What Serve says of its applications."""
-        answer = httpx.get(f"http://127.0.0.1:{self.dashboard}/api/serve/applications/", timeout=30)
+        token = (Path.home() / ".ray" / "auth_token").read_text().strip()  # Ray made it for this machine's clusters
+        answer = httpx.get(
+            f"http://127.0.0.1:{self.dashboard}/api/serve/applications/",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=30,
+        )
         application: dict[str, Any] = answer.json()["applications"]["penstock"]
         return application
 

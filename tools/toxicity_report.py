@@ -1,0 +1,124 @@
+"""Measure a toxicity model as users will have it, and write what stands beside its weights.
+
+Called by tools/train_toxicity.py. Texts are scored by windows, as app/adapters/detoxify.py does.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from app.adapters.windows import windows
+from tools.pin import held_out
+
+LABELS = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate")
+SHOWN = {"toxic": "toxicity", "severe_toxic": "severe_toxicity", "identity_hate": "identity_attack"}  # as Detoxify does
+FALSE_POSITIVES = 0.01
+CHECKS = (
+    "Thank you, that was very helpful.",
+    "You are a stupid idiot and everyone hates you.",
+    "How do I kill a process?",
+)
+
+Rows = list[tuple[str, tuple[float, ...]]]
+Floats = NDArray[np.float32]
+
+
+def pad(rows: list[list[int]]) -> dict[str, Tensor]:
+    """Token ids -> input_ids and attention_mask, (rows, longest)."""
+    longest = -(-max(map(len, rows)) // 16) * 16  # few shapes: each new one costs the CPU library a compilation
+    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+    return {"input_ids": ids, "attention_mask": (ids != 0).long()}
+
+
+class Report:
+    """Held-out rows and clean technical texts, and what a model makes of them. window: tokens scored at once."""
+
+    def __init__(self, tokenizer: Any, window: int, held: Rows, clean: list[str]) -> None:
+        self.tokenizer = tokenizer
+        self.window = window
+        self.texts = [text for text, _ in held]
+        self.truth = np.array([labels for _, labels in held], np.float32)
+        self.clean = clean
+
+    @torch.no_grad()
+    def logits(self, model: torch.nn.Module, texts: list[str]) -> Floats:
+        """float32 (texts, labels): of each label the highest over the text's windows."""
+        model.eval()
+        cut = [windows(self.tokenizer, text, self.window, self.window // 5) for text in texts]
+        owner = [number for number, pieces in enumerate(cut) for _ in pieces]
+        ids = self.tokenizer([piece for pieces in cut for piece in pieces], truncation=True)["input_ids"]
+        out = np.full((len(texts), len(LABELS)), -np.inf, np.float32)
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        for start in range(0, len(order), 32):
+            rows = order[start : start + 32]
+            np.maximum.at(out, [owner[i] for i in rows], model(**pad([ids[i] for i in rows])).logits.numpy())
+        return out
+
+    def calibrate(self, model: torch.nn.Module) -> Floats:
+        """Platt's slope and offset per label, (labels, 2): sigmoid(slope * logit + offset) is a probability."""
+        logits = self.logits(model, self.texts)
+        fits = [LogisticRegression(C=10.0).fit(logits[:, [i]], self.truth[:, i]) for i in range(len(LABELS))]
+        return np.array([(fit.coef_[0, 0], fit.intercept_[0]) for fit in fits], np.float32)
+
+    def write(self, model: torch.nn.Module, out: Path) -> None:
+        """Print the figures; write thresholds.json, measured.json and selfcheck.json."""
+        figures = self._figures(_sigmoid(self.logits(model, self.texts)))
+        for label, row in figures.items():
+            print(f"{label:16}", " ".join(f"{key} {value:.4f}" for key, value in row.items()))
+        mean = float(np.mean([row["auc"] for row in figures.values()]))
+        limits = {label: row.pop("threshold") for label, row in figures.items()}
+        over = np.asarray(_sigmoid(self.logits(model, self.clean)) >= np.array(list(limits.values())))
+        flagged = np.asarray(over.any(axis=1), np.bool_)
+        print(f"mean AUC {mean:.4f}; clean technical texts flagged: {flagged.mean():.4f} of {len(self.clean)}")
+        known = _sigmoid(self.logits(model, list(CHECKS)))
+        checks = [
+            {"text": text, "scores": {label: round(float(x), 4) for label, x in zip(limits, row, strict=True)}}
+            for text, row in zip(CHECKS, known, strict=True)
+        ]
+        about = {
+            "held_out": len(self.texts),
+            "mean_auc": round(mean, 4),
+            "clean_technical_texts": len(self.clean),
+            "clean_technical_texts_flagged": int(flagged.sum()),
+            "labels": figures,
+        }
+        for name, what in (("thresholds", limits), ("measured", about), ("selfcheck", checks)):
+            (out / f"{name}.json").write_text(json.dumps(what, indent=2) + "\n")
+
+    def _figures(self, scores: Floats) -> dict[str, dict[str, float]]:
+        """Per label: its default threshold, and how well one chosen so does on rows it was not chosen on."""
+        half = np.array([held_out("half" + text, 0.5) for text in self.texts])
+        found = {}
+        for i, label in enumerate(LABELS):
+            score, truth = scores[:, i], self.truth[:, i] == 1
+            said = np.where(
+                half, score >= _limit(score[~half], truth[~half]), score >= _limit(score[half], truth[half])
+            )
+            figures = {
+                "threshold": _limit(score, truth),
+                "auc": float(roc_auc_score(truth, score)),
+                "positives": int(truth.sum()),
+                "recall": float(said[truth].mean()),
+                "precision": float(truth[said].mean()),
+                "false_positives": float(said[~truth].mean()),
+            }
+            found[SHOWN.get(label, label)] = {key: round(value, 4) for key, value in figures.items()}
+        return found
+
+
+def _limit(score: Floats, truth: NDArray[np.bool_]) -> float:
+    """The lowest threshold whose false positives stay within FALSE_POSITIVES of the clean rows."""
+    return float(np.quantile(score[~truth], 1 - FALSE_POSITIVES))
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
