@@ -1,6 +1,7 @@
 """Start Ray and the graph, wait until it answers, and leave no process behind.
 
-The child (graphs/run.py) does what a user's own `serve run FILE` would; this adds the checks before and the banner after.
+The child (graphs/run.py) does what a user's own `serve run FILE` would; this adds the checks before and the banner
+after.
 """
 
 from __future__ import annotations
@@ -34,7 +35,12 @@ QUIET = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "1",
+    # Serve's own set for throughput; but its HTTP proxy stays in front, and replicas still log to our file.
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
+    "RAY_SERVE_LOG_TO_STDERR": "1",
 }
+"""What Ray's own processes read; a value already in the environment wins."""
 
 
 class LaunchError(RuntimeError):

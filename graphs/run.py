@@ -1,6 +1,6 @@
 """The child of `penstock serve`: a Ray of its own, then Ray Serve's `serve run FILE` in it.
 
-    python -m graphs.run FILE DASHBOARD_PORT
+python -m graphs.run FILE DASHBOARD_PORT
 """
 
 from __future__ import annotations

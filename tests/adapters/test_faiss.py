@@ -35,7 +35,7 @@ def unit(seed: int, dim: int = DIM) -> Vector:
 async def settled(index: FaissIndex) -> None:
     """Wait until nothing is left to move."""
     async with asyncio.timeout(30):
-        while index._chores:  # noqa: ASYNC110  nothing tells when the last one is done
+        while index._chores:
             await asyncio.sleep(0.01)
 
 

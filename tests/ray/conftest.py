@@ -112,7 +112,7 @@ def local_config(port: int) -> dict[str, Any]:
     pools = document["applications"][0]["args"]["pools"]
     pools["smol-b"] = {
         **pools["smol-b"],
-        "engine_kwargs": {"enable_log_requests": True},
+        "engine_kwargs": {**pools["smol-b"]["engine_kwargs"], "enable_log_requests": True},
         "env": {"VLLM_LOGGING_LEVEL": "DEBUG"},
     }
     return document
@@ -127,9 +127,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
     env = {**os.environ, "PENSTOCK_STATE": str(folder / "state")}
     command = [BIN / "penstock", "serve", str(file), "--dashboard-port", str(dashboard)]
     with (folder / "out.log").open("w") as out:
-        process = subprocess.Popen(
-            command, env=env, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, text=True
-        )
+        process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, text=True)
         running = Graph(process, file, port, dashboard, folder / "state")
         try:
             _wait_for_banner(process, folder / "out.log")
