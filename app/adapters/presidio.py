@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from app.adapters.lean import without
 from app.adapters.threads import Worker
 from app.models import resolve
 from app.ports import Span
@@ -46,7 +47,9 @@ class PresidioScrubber:
         threshold: float = 0.5,
         allow: Sequence[str] = (),
     ) -> None:
-        from app.adapters.presidio_engine import build  # heavy
+        # Presidio's transformers engine and spaCy's torch layers: neither is in the pipeline, and both cost seconds.
+        with without("transformers", "torch"):
+            from app.adapters.presidio_engine import build
 
         self.language = language
         self.types = list(DEFAULT_TYPES if types is None else types)
@@ -58,7 +61,7 @@ class PresidioScrubber:
             if kind not in known:
                 msg = f"types: `{kind}` is not known: choose from {', '.join(sorted(known))}"
                 raise ValueError(msg)
-        self._worker = Worker("presidio")
+        self._worker = Worker("presidio", threads=None)
         self._worker.wait(self._scan, "Ann Smith called +1 212 555 0100.")  # what is built at first use is built now
 
     async def scan(self, texts: Sequence[str]) -> list[list[Span]]:

@@ -15,9 +15,11 @@ T = TypeVar("T")
 
 
 class Worker:
-    """One thread, first come first served. threads: how many torch may use for one call (more is often slower)."""
+    """One thread, first come first served. threads: how many torch may use for one call (more is often slower);
+    None for work without torch, which is then not imported.
+    """
 
-    def __init__(self, name: str, threads: int = 1) -> None:
+    def __init__(self, name: str, threads: int | None = 1) -> None:
         self._pool = ThreadPoolExecutor(1, name, initializer=_limit, initargs=(threads,))
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:
@@ -29,7 +31,9 @@ class Worker:
         return self._pool.submit(work, *args).result()
 
 
-def _limit(threads: int) -> None:
+def _limit(threads: int | None) -> None:
+    if threads is None:
+        return
     import torch
 
     torch.set_num_threads(threads)
