@@ -36,6 +36,7 @@ $(STAMP)-serve: locks/cpu.txt pyproject.toml
 	@sh tools/install.sh "$(PYTHON)" "$(VENV)" locks/cpu.txt
 	@touch $@
 
-$(STAMP)-dev: $(STAMP)-serve locks/dev.txt
+$(STAMP)-dev: $(STAMP)-serve locks/dev.txt locks/split.txt
+	@sh tools/install.sh "$(PYTHON)" "$(VENV)" locks/split.txt
 	@sh tools/install.sh "$(PYTHON)" "$(VENV)" locks/dev.txt
 	@touch $@

@@ -14,7 +14,8 @@ def without(*modules: str) -> Iterator[None]:
     For modules that the library itself treats as optional (`try: import ... except ImportError`).
     """
     hidden = [name for name in modules if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # None: `import` raises ModuleNotFoundError
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # `import` then raises ModuleNotFoundError
     try:
         yield
     finally:
