@@ -32,11 +32,11 @@ models: $(STAMP)-serve ## prepare the bundled models only
 clean: ## remove the virtual environment; models and state stay in your home folder
 	rm -rf $(VENV)
 
-$(STAMP)-serve: locks/cpu.txt pyproject.toml
+$(STAMP)-serve: locks/cpu.txt pyproject.toml tools/install.sh
 	@sh tools/install.sh "$(PYTHON)" "$(VENV)" locks/cpu.txt
 	@touch $@
 
-$(STAMP)-dev: $(STAMP)-serve locks/dev.txt locks/split.txt
+$(STAMP)-dev: $(STAMP)-serve locks/dev.txt locks/split.txt Makefile
 	@sh tools/install.sh "$(PYTHON)" "$(VENV)" locks/split.txt
 	@sh tools/install.sh "$(PYTHON)" "$(VENV)" locks/dev.txt
 	@touch $@

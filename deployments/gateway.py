@@ -11,7 +11,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from app.adapters.metrics import Metrics
-from app.adapters.sql.ledger import SqlLedger
+from app.adapters.sql.ledger import SqlLedger, Terms
 from app.config import ConfigError, parse_graph, parse_policy
 from app.gateway import Gateway
 from app.http.app import create_app
@@ -22,6 +22,8 @@ from deployments.clients import CLIENTS
 from deployments.handles import ServeEngine
 
 log = logging.getLogger("ray.serve")
+DEVELOPMENT = Terms(requests_per_minute=60_000, tokens_per_minute=60_000_000)
+"""The development key's limits: out of the way, but there, so that clients see the rate limit headers."""
 
 
 @serve.ingress()
@@ -36,7 +38,7 @@ class GatewayServer:
         self._ledger = SqlLedger(database_url(self._graph.state.database))
         if self._graph.state.development_key:
             await self._ledger.ensure_tenant("development")
-            await self._ledger.ensure_key(development_key(), "development")
+            await self._ledger.ensure_key(development_key(), "development", DEVELOPMENT)
         services = wire(
             self._graph,
             self._ledger,

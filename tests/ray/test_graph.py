@@ -197,11 +197,23 @@ def test_a_request_has_one_id_and_the_clients_own_comes_back(graph: Graph) -> No
     assert answer.headers["x-client-request-id"] == "trace-7"
 
 
-def test_every_call_left_one_row_and_no_prompt_text(graph: Graph) -> None:
+def test_every_call_leaves_one_row_and_its_text_nowhere(graph: Graph) -> None:
     marker = "zebra-crossing-4711"
-    _, _, headers = ask(graph, f"Say hello to {marker}.")
-    rows = [line for line in graph.log.splitlines() if headers["call"] in line]
-    assert all(marker not in row for row in rows)
+    _, _, headers = ask(graph, f"Say hello to {marker}.", "small")
+    eventually(lambda: _row(graph, headers["call"]) is not None, 10)
+    row = _row(graph, headers["call"])
+    assert row is not None
+    assert (row["outcome"], row["tier"], row["tenant"]) == ("ok", "small", "development")
+    assert marker not in json.dumps(row)
+    assert marker not in graph.log
+
+
+def test_rate_limits_are_told(graph: Graph) -> None:
+    raw = graph.client().chat.completions.with_raw_response.create(
+        model="small", messages=[{"role": "user", "content": "Hi"}], max_tokens=2
+    )
+    assert int(raw.headers["x-ratelimit-remaining-requests"]) < int(raw.headers["x-ratelimit-limit-requests"])
+    assert int(raw.headers["x-ratelimit-remaining-tokens"]) < int(raw.headers["x-ratelimit-limit-tokens"])
 
 
 # -- disturbances -------------------------------------------------------------------------------
