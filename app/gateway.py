@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
+from app import errors
 from app.call import Call
 from app.config import Graph, Policy, check
 from app.events import Prompt
@@ -37,6 +38,7 @@ class Gateway:
     menu: Menu = field(init=False)
     pipe: Pipe = field(init=False)
     created: int = field(default_factory=lambda: int(time.time()))
+    in_flight: int = 0
 
     def apply(self, policy: Policy) -> None:
         """Take this policy for every call from now on. Raises ConfigError and keeps the old one."""
@@ -48,7 +50,12 @@ class Gateway:
     def open(
         self, who: Principal, prompt: Prompt, *, read_cache: bool = True, write_cache: bool = True
     ) -> tuple[Call, Events]:
-        """A new call and its events. The caller must close the events; only then is the call settled."""
+        """A new call and its events. The caller must close the events; only then is the call settled.
+
+        Raises ApiError (503) when the gateway is full.
+        """
+        if self.in_flight >= self.policy.admit.max_in_flight:
+            raise errors.overloaded()
         call = Call(
             id=f"chatcmpl-{secrets.token_hex(12)}",
             who=who,

@@ -29,10 +29,15 @@ class Tier(Strict):
 
 
 class Admit(Strict):
-    """Who may call. `max_completion_tokens`: the worst case reserved where a call names none."""
+    """Who may call. `max_completion_tokens`: the worst case reserved where a call names none.
+
+    max_in_flight: calls at once in one gateway replica, a further one gets 503 at once. Keep it below the gateway's
+    `max_ongoing_requests`, or Serve turns calls away first, in words that are not OpenAI's.
+    """
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4_000_000
     max_completion_tokens: Annotated[int, Field(ge=1)] = 1024
+    max_in_flight: Annotated[int, Field(ge=1)] = 256
 
 
 class Scrub(Strict):

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from app.call import Call
 from app.errors import ApiError
 from app.events import Event, Failure, Refusal, Token, Usage
+from app.gateway import Gateway
 from app.http.failure import error_headers
 from app.http.headers import of_call
 from app.stage import Events
@@ -30,18 +31,21 @@ JSON = "application/json"
 class CallResponse(Response):
     """Runs a call and sends what it yields. Subclasses shape it: `_run(send)`."""
 
-    def __init__(self, call: Call, events: Events, model_ids: Mapping[str, str]) -> None:
+    def __init__(self, gateway: Gateway, call: Call, events: Events) -> None:
+        self.gateway = gateway
         self.call = call
         self.events = events
-        self.model_ids = model_ids
+        self.model_ids = gateway.menu.model_ids
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        self.gateway.in_flight += 1
         work = asyncio.ensure_future(self._closing(send))
         gone = asyncio.ensure_future(_hung_up(receive))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self.gateway.in_flight -= 1
             gone.cancel()
             if not work.done():
                 work.cancel()
@@ -154,8 +158,8 @@ class ChatAnswer(CallResponse):
 class ChatStream(CallResponse):
     """`chat.completion.chunk` events. The first event of the call decides the status."""
 
-    def __init__(self, call: Call, events: Events, model_ids: Mapping[str, str], *, include_usage: bool) -> None:
-        super().__init__(call, events, model_ids)
+    def __init__(self, gateway: Gateway, call: Call, events: Events, *, include_usage: bool) -> None:
+        super().__init__(gateway, call, events)
         self._include_usage = include_usage
         self._opened: set[int] = set()
         self._before = b""

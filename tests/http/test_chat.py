@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import httpx
@@ -198,6 +199,19 @@ async def test_a_client_that_hangs_up_before_a_whole_answer_stops_the_engine_too
                 await http.post(f"{url}/v1/chat/completions", json={"model": "small", "messages": HI}, headers=_auth())
         await until(lambda: kit.engines["a"].running == 0 and kit.rows)
     assert kit.rows[0].outcome == "hangup"
+
+
+async def test_a_full_gateway_says_so_at_once_and_takes_calls_again_later() -> None:
+    kit = Kit(engines={"a": FakeEngine("word " * 40, tokens_per_second=40), "b": FakeEngine()})
+    body = {"model": "small", "messages": HI}
+    with serving(kit.gateway(admit={"max_in_flight": 2})) as url:
+        async with httpx.AsyncClient(base_url=url, headers=_auth(), timeout=30) as http:
+            answers = await asyncio.gather(*(http.post("/v1/chat/completions", json=body) for _ in range(4)))
+            later = await http.post("/v1/chat/completions", json=body)
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 503, 503]
+    assert {(r.json()["error"]["code"], r.headers["retry-after"]) for r in refused} == {("overloaded", "1")}
+    assert later.status_code == 200
 
 
 def test_models_are_listed_and_found_by_name(client: openai.OpenAI) -> None:

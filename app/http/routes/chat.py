@@ -30,5 +30,5 @@ async def chat(request: Request) -> Response:
         who, prompt, read_cache="no-cache" not in caching, write_cache="no-store" not in caching
     )
     if asked.stream:
-        return ChatStream(call, events, gateway.menu.model_ids, include_usage=asked.include_usage)
-    return ChatAnswer(call, events, gateway.menu.model_ids)
+        return ChatStream(gateway, call, events, include_usage=asked.include_usage)
+    return ChatAnswer(gateway, call, events)
