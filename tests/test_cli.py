@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from pathlib import Path
@@ -11,7 +12,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from graphs.cli import app
-from tests.kit import Kit, free_port, serving
+from tests.kit import Kit, ask, free_port, run, serving
 
 ROOT = Path(__file__).parents[1]
 LOCAL = str(ROOT / "configs" / "local.yaml")
@@ -126,3 +127,19 @@ def test_chat_streams_answers_and_shows_what_happened() -> None:
     assert "tier small, pool a, cache miss" in done.output
     assert "stopped by the moderator" in done.output
     assert "401" in refused.output
+
+
+async def test_usage_shows_calls_as_they_were_billed() -> None:
+    from app.adapters.sql.ledger import SqlLedger
+    from app.state import database_url
+
+    kit = Kit()
+    call, _ = await run(kit.gateway(), ask("hello"))
+    ledger = SqlLedger(database_url(None))
+    await ledger.ensure_tenant("acme")
+    await ledger.settle(None, kit.rows[0])
+    await ledger.close()
+    shown = await asyncio.to_thread(penstock, "usage", "--tenant", "acme")
+    assert call.id in shown.output
+    assert f"{kit.rows[0].cost:.9f}" in shown.output
+    assert (await asyncio.to_thread(penstock, "usage", "--tenant", "globex")).output.count("chatcmpl-") == 0
