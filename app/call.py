@@ -60,9 +60,9 @@ class Call:
         task.add_done_callback(_retrieved)
         self._tasks[name] = task
 
-    def started_work(self, name: str) -> asyncio.Task[Any] | None:
-        """The task under this name, if a room has started it."""
-        return self._tasks.get(name)
+    async def finished(self, name: str) -> Any:
+        """What the work under this name returns or raises; a room has started it."""
+        return await self._tasks[name]
 
     async def embed(self, encoder: Encoder, text: str) -> Vector:
         """The text's vector, float32 (dim,). One encoder pass a text: cache and router share it."""

@@ -62,7 +62,7 @@ def build(services: Services, policy: Policy, menu: Menu) -> Pipe:
     health = Health(policy.generate.cooldown)
     guard = Guard(services.guard, policy.guard)
     rooms: dict[str, Stage] = {
-        "admit": Admit(services.ledger, policy.admit, services.count, menu.tiers_of),
+        "admit": Admit(services.ledger, policy.admit, services.count, menu),
         "scrub": Scrub(services.scrubber, policy.scrub),
         "guard": guard,
         "recall": Recall(services.encoder, services.index, policy.recall),
@@ -71,7 +71,7 @@ def build(services: Services, policy: Policy, menu: Menu) -> Pipe:
         "moderate": Moderate(services.moderator, policy.moderate),
         "remember": Remember(services.encoder, services.index, policy.recall),
         "restore": Restore(),
-        "settle": Settle(services.ledger, policy.tiers, policy.price_list, services.observe),
+        "settle": Settle(services.ledger, menu.prices, policy.price_list, services.observe),
     }
     order: list[Stage] = [rooms[name] for name in policy.rooms]
     if "guard" in policy.rooms and policy.guard.mode == "alongside":

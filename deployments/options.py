@@ -31,15 +31,18 @@ def environment(**more: str) -> dict[str, Any]:
 
 def serve_options(scale: Scale, runtime_env: dict[str, Any]) -> dict[str, Any]:
     """Arguments of `deployment.options`."""
+    actor = {"num_cpus": scale.num_cpus, "num_gpus": scale.num_gpus, "runtime_env": runtime_env}
+    return {**counts(scale), "ray_actor_options": actor}
+
+
+def counts(scale: Scale) -> dict[str, Any]:
+    """The part of them that pools share: how many replicas, and how many calls each takes and holds."""
     options: dict[str, Any] = {
         "max_ongoing_requests": scale.max_ongoing_requests,
         "max_queued_requests": scale.max_queued_requests,
-        "ray_actor_options": {
-            "num_cpus": scale.num_cpus,
-            "num_gpus": scale.num_gpus,
-            "runtime_env": runtime_env,
-        },
     }
     if scale.autoscaling_config:
-        return {**options, "autoscaling_config": scale.autoscaling_config}
-    return {**options, "num_replicas": scale.num_replicas}
+        options["autoscaling_config"] = scale.autoscaling_config
+    if scale.num_replicas == "auto" or not scale.autoscaling_config:
+        options["num_replicas"] = scale.num_replicas
+    return options

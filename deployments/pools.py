@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from app.models import resolve
+from deployments.options import OFFLINE, counts
 
 if TYPE_CHECKING:
     from ray.serve.deployment import Application
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 # Every pool: no telemetry, and no log line for each ordinary event.
 ENV = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 ENV_CPU = {
     # The CPU build is not named `vllm`, so that vLLM cannot tell the platform from its own package.
     "VLLM_TARGET_DEVICE": "cpu",
@@ -146,15 +146,10 @@ def _serve_options(name: str, pool: VllmPool, scale: Scale) -> dict[str, Any]:
     apart = pool.accelerator.kind == "gpu" or pool.accelerator.bundles is not None
     options: dict[str, Any] = {
         "name": name,
-        "max_ongoing_requests": scale.max_ongoing_requests,
-        "max_queued_requests": scale.max_queued_requests,
+        **counts(scale),
         "health_check_period_s": HEALTH_PERIOD,
         "ray_actor_options": {"num_cpus": scale.num_cpus if apart else 0},
     }
-    if scale.autoscaling_config:
-        options["autoscaling_config"] = scale.autoscaling_config
-    if scale.num_replicas == "auto" or not scale.autoscaling_config:
-        options["num_replicas"] = scale.num_replicas
     if pool.router == "prefix":
         options["request_router_config"] = {"request_router_class": PREFIX_ROUTER}
     return options

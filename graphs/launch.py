@@ -43,6 +43,10 @@ QUIET = {
 """What Ray's own processes read; a value already in the environment wins."""
 
 
+GAVE_UP = ("DEPLOY_FAILED", "Failed to update the deployments", "' failed with exception:", "Unexpected error occurred")
+"""What Serve's controller writes when it gives an application up."""
+
+
 class LaunchError(RuntimeError):
     """The graph cannot start; the message says why and how to mend it."""
 
@@ -144,7 +148,7 @@ def failed(log: Path) -> str | None:
     for mark in ("ConfigError:", "ModelError:", "StateError:", "LedgerError:"):
         if mark in text:
             return text.split(mark, 1)[1].strip().splitlines()[0]
-    return tail(log) if "DEPLOY_FAILED" in text or ("Deploying application" in text and "failed" in text) else None
+    return tail(log) if any(said in text for said in GAVE_UP) else None
 
 
 def tail(log: Path, lines: int = 15) -> str:

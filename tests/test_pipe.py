@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ import pytest
 from app.adapters.fakes import FakeClassifier, FakeEncoder, FakeEngine, FakeLedger, FakeScrubber
 from app.config import ROOMS
 from app.events import Failure, Refusal, Token
-from app.ports import Principal
+from app.ports import PortError, Principal
 from tests.kit import KEY, WHO, Kit, ask, collect, run, text_of, until
 
 
@@ -44,7 +45,8 @@ async def test_the_same_question_again_comes_from_the_cache_without_the_engine()
     assert call.trail["recall"]["result"] == "hit"
     assert len(kit.engines["a"].requests) == 1
     assert [row.outcome for row in kit.rows] == ["ok", "hit"]
-    assert kit.rows[1].cost < kit.rows[0].cost
+    assert kit.rows[1].prompt_tokens == kit.rows[0].prompt_tokens > 0
+    assert kit.rows[1].cost == kit.rows[0].cost * Decimal("0.1") > 0
 
 
 async def test_a_hit_restores_the_second_callers_own_data() -> None:
@@ -240,8 +242,6 @@ async def test_a_prompt_over_every_context_is_refused_before_the_engine() -> Non
     ],
 )
 async def test_a_room_whose_model_is_down_lets_nothing_pass(port: str, broken: object) -> None:
-    from app.ports import PortError
-
     kit = Kit(**{port: broken(PortError(port, "gone"))})  # type: ignore[operator]
     _, events = await run(kit.gateway(), ask("hi"))
     assert not text_of(events)
@@ -257,6 +257,20 @@ async def test_an_unexpected_fault_tells_the_client_nothing_of_it(caplog: pytest
     assert isinstance(events[-1], Failure)
     assert events[-1].error.code == "internal_error"
     assert "secret" not in events[-1].error.message + caplog.text
+
+
+async def test_a_row_that_cannot_be_written_is_whole_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    class Gone(FakeLedger):
+        async def settle(self, *_: object) -> None:
+            raise PortError("ledger", "the disk is full")
+
+    call, events = await run(Kit(ledger=Gone({KEY: WHO})).gateway(), ask("a secret question"))
+    assert text_of(events) == "You said: a secret question"
+    (record,) = [r.getMessage() for r in caplog.records if r.levelname == "CRITICAL"]
+    row = json.loads(record[record.index("{") :])
+    assert (row["id"], row["tenant"], row["cost"]) == (call.id, "acme", call.cost)
+    assert "the disk is full" in record
+    assert "secret" not in record
 
 
 async def test_a_denied_call_is_refused_with_when_to_come_back() -> None:

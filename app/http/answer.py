@@ -39,13 +39,13 @@ class CallResponse(Response):
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        self.gateway.in_flight += 1
         work = asyncio.ensure_future(self._closing(send))
+        self.gateway.in_flight += 1
+        work.add_done_callback(self._left)
         gone = asyncio.ensure_future(_hung_up(receive))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self.gateway.in_flight -= 1
             gone.cancel()
             if not work.done():
                 work.cancel()
@@ -53,6 +53,10 @@ class CallResponse(Response):
             await asyncio.shield(asyncio.wait({work}))
         if not work.cancelled():
             work.result()
+
+    def _left(self, _: asyncio.Task[None]) -> None:
+        # As a callback: a client who asks again on receipt of its answer finds its place free.
+        self.gateway.in_flight -= 1
 
     async def _closing(self, send: Send) -> None:
         async with aclosing(self.events):
@@ -117,7 +121,6 @@ class ChatAnswer(CallResponse):
 
     async def _run(self, send: Send) -> None:
         choices: dict[int, _Choice] = {}
-        usage = Usage()
         async for event in self.events:
             if error := ends_call(event):
                 await self.events.aclose()
@@ -130,11 +133,9 @@ class ChatAnswer(CallResponse):
                 choice.finish_reason = event.finish_reason or choice.finish_reason
             elif isinstance(event, Refusal):
                 choices.setdefault(event.choice or 0, _Choice()).finish_reason = "content_filter"
-            elif isinstance(event, Usage):
-                usage = event
-        await _json(send, 200, self._body(choices, usage), of_call(self.call, settled=True))
+        await _json(send, 200, self._body(choices), of_call(self.call, settled=True))
 
-    def _body(self, choices: Mapping[int, _Choice], usage: Usage) -> dict[str, Any]:
+    def _body(self, choices: Mapping[int, _Choice]) -> dict[str, Any]:
         return {
             "id": self.call.id,
             "object": "chat.completion",
@@ -149,7 +150,7 @@ class ChatAnswer(CallResponse):
                 }
                 for index, choice in sorted(choices.items())
             ],
-            "usage": usage_body(self.call.usage if self.call.usage.prompt else usage),
+            "usage": usage_body(self.call.usage),
             "service_tier": "default",
             "system_fingerprint": f"fp_{self.call.pool or 'cache'}",
         }
@@ -165,7 +166,7 @@ class ChatStream(CallResponse):
         self._before = b""
 
     async def _run(self, send: Send) -> None:
-        started, usage = False, Usage()
+        started = False
         async for event in self.events:
             error = ends_call(event)
             if error and not started:
@@ -173,7 +174,6 @@ class ChatStream(CallResponse):
                 await _error(send, error, self.call)
                 return
             if isinstance(event, Usage):
-                usage = event
                 continue
             if not started:
                 await self._start(send)
@@ -184,7 +184,7 @@ class ChatStream(CallResponse):
         else:
             if not started:
                 await self._start(send)
-            await send({"type": "http.response.body", "body": self._end(usage), "more_body": True})
+            await send({"type": "http.response.body", "body": self._end(), "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
     async def _start(self, send: Send) -> None:
@@ -225,9 +225,9 @@ class ChatStream(CallResponse):
         }
         return self._before + b',"choices":[' + orjson.dumps(choice) + b"]}\n\n"
 
-    def _end(self, usage: Usage) -> bytes:
+    def _end(self) -> bytes:
         if not self._include_usage:
             return b"data: [DONE]\n\n"
-        counted = usage_body(self.call.usage if self.call.usage.prompt else usage)
+        counted = usage_body(self.call.usage)
         before = self._before.removesuffix(b',"usage":null')
         return before + b',"choices":[],"usage":' + orjson.dumps(counted) + b"}\n\ndata: [DONE]\n\n"

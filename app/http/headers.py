@@ -77,8 +77,6 @@ class Stamp:
         started = time.perf_counter()
         request_id = _sent(scope, b"x-request-id") or f"req_{secrets.token_hex(16)}"
         client_id = _sent(scope, b"x-client-request-id")
-        scope.setdefault("state", {})["request_id"] = request_id
-
         begun = False
 
         async def stamped(message: Message) -> None:

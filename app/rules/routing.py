@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.config import Graph, Policy, Tier
+from app.rules.pricing import Price
 
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """What a caller may ask for. context: pool -> tokens; models: model id -> its pools."""
+    """What a caller may ask for. context: pool -> tokens; models: model id -> its pools; prices: by tier."""
 
     tiers: Mapping[str, Tier]
     models: Mapping[str, frozenset[str]]
     context: Mapping[str, int]
     regions: Mapping[str, str]
     model_ids: Mapping[str, str]
+    prices: Mapping[str, Price]
 
     @classmethod
     def of(cls, graph: Graph, policy: Policy) -> Menu:
@@ -33,6 +35,7 @@ class Menu:
             context={name: graph.pools[name].max_context for name in used},
             regions={name: graph.pools[name].region for name in used},
             model_ids={name: graph.pools[name].model_id for name in used},
+            prices={name: Price(**dict(tier.price)) for name, tier in policy.tiers.items()},
         )
 
     @property

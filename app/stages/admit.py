@@ -6,17 +6,17 @@ Reads Prompt; yields Prompt or Refusal. The key itself was checked before the bo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import aclosing
 from decimal import Decimal
 
 from app import errors
 from app.call import Call
 from app.config import Admit as Settings
-from app.config import Tier
 from app.events import Prompt, Refusal
 from app.ports import Denied, Ledger
-from app.rules.pricing import Price, worst_case
+from app.rules.pricing import worst_case
+from app.rules.routing import Menu
 from app.stage import Events
 
 OVERHEAD_A_MESSAGE = 12
@@ -24,21 +24,15 @@ OVERHEAD_A_MESSAGE = 12
 
 
 class Admit:
-    """`count`: text -> tokens. `tiers_of`: the tiers that a call to this `model` may be billed as."""
+    """`count`: text -> tokens. `menu`: which tiers a call may be billed as, and their prices."""
 
     name = "admit"
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        settings: Settings,
-        count: Callable[[str], int],
-        tiers_of: Callable[[str], Mapping[str, Tier]],
-    ) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, count: Callable[[str], int], menu: Menu) -> None:
         self._ledger = ledger
         self._settings = settings
         self._count = count
-        self._tiers_of = tiers_of
+        self._menu = menu
 
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):
@@ -55,7 +49,7 @@ class Admit:
         call.max_completion = int(asked or self._settings.max_completion_tokens)
         call.model, call.choices = prompt.model, prompt.choices
         completion = call.max_completion * prompt.choices
-        prices = [Price(**dict(tier.price)) for tier in self._tiers_of(prompt.model).values()]
+        prices = [self._menu.prices[tier] for tier in self._menu.tiers_of(prompt.model)]
         worst = [worst_case(price, call.prompt_tokens_high, completion) for price in prices]
         cost = max(worst, default=Decimal(0))
         answer = await self._ledger.reserve(call.who, call.id, call.prompt_tokens_high + completion, cost)

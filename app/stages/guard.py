@@ -6,7 +6,6 @@ which stands after the engine, holds the first Token back until the verdict.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from contextlib import aclosing
 
 from app import errors
@@ -36,22 +35,16 @@ class Guard:
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):
             async for event in events:
-                if isinstance(event, Prompt) and self._settings.mode == "before":
-                    refusal = await self.verdict(call, event)
-                    if refusal:
-                        yield refusal
-                        return
-                elif isinstance(event, Prompt) and call.started_work(self.name) is None:
-                    self.begin(call, event)
+                before = isinstance(event, Prompt) and self._settings.mode == "before"
+                if before and (refusal := await self.verdict(call)):
+                    yield refusal
+                    return
                 yield event
 
-    async def verdict(self, call: Call, prompt: Prompt | None = None) -> Refusal | None:
+    async def verdict(self, call: Call) -> Refusal | None:
         """The Refusal when any outside message scores at or above the threshold."""
-        work: Awaitable[list[dict[str, float]]] | None = call.started_work(self.name)
-        if work is None:
-            work = self._classifier.score(outside(prompt) if prompt else [])
         label, score = max(
-            ((label, score) for scores in await work for label, score in scores.items()),
+            ((label, score) for scores in await call.finished(self.name) for label, score in scores.items()),
             key=lambda pair: pair[1],
             default=("none", 0.0),
         )

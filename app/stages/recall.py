@@ -37,7 +37,7 @@ class Recall:
 
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Embed the raw question early; it is embedded again only if the scrubber changes it."""
-        if cacheable(prompt):
+        if cacheable(prompt) and (call.read_cache or call.write_cache):
             call.begin_embed(self._encoder, prompt.question)
 
     async def __call__(self, call: Call, events: Events) -> Events:
@@ -49,9 +49,10 @@ class Recall:
                     continue
                 call.hit = True
                 call.tier = hit.entry["tier"]
+                call.usage = Usage(prompt=hit.entry["prompt"], completion=hit.entry["completion"])
                 for answer in hit.entry["answers"]:
                     yield Token(answer["text"], answer["choice"], finish_reason=answer["finish_reason"])
-                yield Usage(prompt=hit.entry["prompt"], completion=hit.entry["completion"])
+                yield call.usage
 
     async def _lookup(self, call: Call, prompt: Prompt) -> Hit | None:
         if not cacheable(prompt):

@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from decimal import Decimal
 
+import orjson
+
 from app import errors
 from app.call import Call
-from app.config import Tier
 from app.errors import ApiError
 from app.events import Event, Failure, Refusal, Token
 from app.ports import Ledger, PortError, UsageRow
@@ -31,10 +32,10 @@ class Settle:
     name = "settle"
 
     def __init__(
-        self, ledger: Ledger, tiers: Mapping[str, Tier], price_list: str, observe: Callable[[UsageRow], None]
+        self, ledger: Ledger, prices: Mapping[str, Price], price_list: str, observe: Callable[[UsageRow], None]
     ) -> None:
         self._ledger = ledger
-        self._tiers = tiers
+        self._prices = prices
         self._price_list = price_list
         self._observe = observe
 
@@ -65,16 +66,16 @@ class Settle:
         try:
             await self._ledger.settle(call.reservation, row)
         except Exception as error:  # noqa: BLE001 - the client has its answer; the row must be found in the log
-            log.critical("usage row not written: %s", error, extra={"row": _loggable(row)})
+            written = orjson.dumps({name: getattr(row, name) for name in row.__slots__}, default=str).decode()
+            log.critical("usage row not written (%s): %s", error, written)
         self._observe(row)
-        log.info("call", extra={"row": _loggable(row)})
 
     def _row(self, call: Call, end: Event | None, *, hangup: bool) -> UsageRow:
         usage, now = call.usage, time.monotonic()
-        tier = self._tiers.get(call.tier or "")
+        price = self._prices.get(call.tier or "")
         spent = Decimal(0)
-        if tier is not None:
-            spent = cost(Price(**dict(tier.price)), usage.prompt, usage.cached, usage.completion, hit=call.hit)
+        if price is not None:
+            spent = cost(price, usage.prompt, usage.cached, usage.completion, hit=call.hit)
         return UsageRow(
             id=call.id,
             created=call.created,
@@ -117,10 +118,6 @@ def explain(error: Exception, call: Call) -> ApiError:
     frames = "".join(traceback.format_tb(error.__traceback__))
     log.error("call %s: %s\n%s", call.id, type(error).__name__, frames)
     return errors.internal()
-
-
-def _loggable(row: UsageRow) -> dict[str, object]:
-    return {name: str(v) if isinstance(v := getattr(row, name), Decimal) else v for name in row.__slots__}
 
 
 _pending: set[asyncio.Task[None]] = set()
