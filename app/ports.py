@@ -5,7 +5,7 @@ Every port is small, async, and holds to one contract on its fake and its real a
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
@@ -23,12 +23,19 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One request to an engine. `params`: OpenAI sampling fields. `salt` isolates the prefix cache per tenant."""
+    """One request to an engine. `params`: OpenAI sampling fields. `salt` isolates the prefix cache per tenant.
+
+    raw: as events.Prompt. resume: the last message is an assistant's, to be continued where it stops.
+    background: after every other request, where the engine knows priorities.
+    """
 
     call_id: str
     messages: tuple[Message, ...]
     params: Mapping[str, Any]
     salt: str | None = None
+    raw: bool = False
+    resume: bool = False
+    background: bool = False
 
 
 class EngineError(Exception):
@@ -145,19 +152,59 @@ class Index(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """One rate limit of one level. owner: `key:ID`, `project:ID` or `tenant:ID`.
+
+    kind: requests | tokens | concurrent; per: minute (a bucket of `amount * burst`), day (UTC) or now (concurrent).
+    model: a model id, tier or `auto` that it holds for; `*` is every call.
+    """
+
+    owner: str
+    kind: str
+    per: str
+    amount: int
+    burst: float = 1.0
+    model: str = "*"
+
+    @property
+    def name(self) -> str:
+        """What tells this counter from the owner's others: `tokens/day/large`."""
+        return f"{self.kind}/{self.per}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls: the key's row, without the key. `key_id` and `tenant` are safe to log."""
+    """Who calls: the key's row and its project's, tenant's and plan's, without the key. All of it is safe to log.
+
+    limits: of every level. models, regions: what may be asked for and where it may be answered; None is everything.
+    paused, suspended: why no call is let in, empty when it is.
+    """
 
     tenant: str
     key_id: str
+    project: str = ""
     scopes: frozenset[str] = frozenset()
-    requests_per_minute: int = 0
-    tokens_per_minute: int = 0
+    limits: tuple[Limit, ...] = ()
+    max_output_tokens: int | None = None
+    context_length: int | None = None
+    models: frozenset[str] | None = None
+    regions: frozenset[str] | None = None
+    price_list: str | None = None
+    service_tier: str = "default"
+    keeps_content: bool = False
+    paused: str = ""
+    suspended: str = ""
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The accounts that a call of this key's is charged to, the widest first."""
+        project = (f"project:{self.project}",) if self.project else ()
+        return (f"tenant:{self.tenant}", *project, f"key:{self.key_id}")
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One rate limit after this call: allowed per minute, left now, seconds until it is full again."""
+    """One rate limit after this call: allowed per period, left now, seconds until it is full again."""
 
     limit: int
     remaining: int
@@ -166,26 +213,34 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """The worst case, set aside until settlement."""
+    """The worst case, set aside until settlement. windows: of "requests" and "tokens", the tightest."""
 
     id: str
     cost: Decimal
     tokens: int
-    windows: Mapping[str, Window] = field(default_factory=dict)  # "requests", "tokens"
-
-
-@dataclass(frozen=True, slots=True)
-class Denied:
-    """The ledger's no. reason: requests | tokens | budget. retry_after: seconds (0 where waiting is useless)."""
-
-    reason: str
-    retry_after: float = 0.0
     windows: Mapping[str, Window] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
+class Denied:
+    """The ledger's no. reason: requests | tokens | concurrent | budget. retry_after: seconds (0 where waiting is
+    useless). limit: the limit that was reached; owner: the account whose budget it was.
+    """
+
+    reason: str
+    retry_after: float = 0.0
+    windows: Mapping[str, Window] = field(default_factory=dict)
+    limit: Limit | None = None
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class UsageRow:
-    """One call, as billed: immutable, written once. Times in seconds, money in the price list's currency."""
+    """One call, as billed: immutable, written once. Times in seconds, money in the price list's currency.
+
+    cost = input_cost + cached_cost + output_cost, to the nano. goods: what it cost us. batch: billed at batch price.
+    trail: what each room decided; it goes to the audit record, not to the usage row.
+    """
 
     id: str
     created: float
@@ -195,7 +250,7 @@ class UsageRow:
     tier: str | None
     pool: str | None
     region: str | None
-    outcome: str  # ok | hit | refused | failed | hangup
+    outcome: str  # ok | hit | refused | failed | hangup | lost
     refused_by: str | None
     prompt_tokens: int
     cached_tokens: int
@@ -205,6 +260,51 @@ class UsageRow:
     ttft: float | None
     latency: float
     trail: Mapping[str, Any] = field(default_factory=dict)
+    project: str = ""
+    model_id: str | None = None
+    batch: bool = False
+    input_cost: Decimal = Decimal(0)
+    cached_cost: Decimal = Decimal(0)
+    output_cost: Decimal = Decimal(0)
+    goods: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something an operator or a tenant should hear of: a budget's threshold, a pause, a suspension.
+
+    id: the same for the same event, so that it is told once. kind: `budget.threshold`, `tenant.paused`,
+    `key.throttled`, `key.suspended`. data: facts, never text of a call.
+    """
+
+    id: str
+    at: float
+    kind: str
+    tenant: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Vigilance:
+    """What settling a call may set off. Money in currency units, times in seconds; 0 switches a rule off.
+
+    alerts: percent of a budget. strikes: refusals by guard or moderator within `strike_window` that throttle a key to
+    `throttle_rpm` for `throttle_seconds`, or suspend it. breaker: a tenant whose spending over `breaker_window` runs
+    at `breaker_multiple` times its own norm (the mean over `breaker_norm`), and above `breaker_floor` an hour, is
+    paused for `breaker_pause`.
+    """
+
+    alerts: tuple[int, ...] = (50, 80, 100)
+    strike_window: float = 3600.0
+    strikes_to_throttle: int = 0
+    strikes_to_suspend: int = 0
+    throttle_rpm: int = 6
+    throttle_seconds: float = 900.0
+    breaker_multiple: float = 0.0
+    breaker_floor: Decimal = Decimal(10)
+    breaker_window: float = 300.0
+    breaker_norm: float = 604_800.0
+    breaker_pause: float = 3600.0
 
 
 class Ledger(Protocol):
@@ -214,14 +314,49 @@ class Ledger(Protocol):
         """The live key's owner, or None. Compares hashes only; the key itself is never stored."""
         ...
 
-    async def reserve(self, who: Principal, call_id: str, tokens: int, cost: Decimal) -> Reservation | Denied:
-        """Set the worst case aside, atomically over all gateways, or say why not. tokens: prompt + completion."""
+    async def reserve(
+        self, who: Principal, call_id: str, tokens: int, cost: Decimal, names: frozenset[str] = frozenset()
+    ) -> Reservation | Denied:
+        """Set the worst case aside, atomically over all gateways, or say why not; a denied call takes nothing.
+
+        tokens: prompt + completion. names: what was asked for (model, tier): whose `per_model` limits count.
+        """
         ...
 
-    async def settle(self, reservation: Reservation | None, row: UsageRow) -> None:
-        """Write the row and release the reservation, in one transaction. The same `row.id` again is a no-op."""
+    async def narrow(
+        self, who: Principal, call_id: str, tokens: int, cost: Decimal, names: frozenset[str]
+    ) -> Reservation | Denied:
+        """Take this call's reservation to `cost` and `names`, once its tier is known. Denied: it stays as it was."""
+        ...
+
+    async def settle(self, row: UsageRow) -> None:
+        """Write the row and release the call's reservation, in one transaction. The same `row.id` again is a no-op."""
         ...
 
     async def ready(self) -> bool:
         """Whether the database answers. Never raises."""
+        ...
+
+    def watch(self, vigilance: Vigilance, hold: float) -> None:
+        """What settling a call may set off from now on. hold: seconds until an unsettled reservation is released."""
+        ...
+
+
+class Journal(Protocol):
+    """Knows the calls on their way, so that none goes unbilled: not by a lost database, not by a killed gateway."""
+
+    def open(self, call_id: str, snapshot: Callable[[], UsageRow]) -> None:
+        """A call has entered. snapshot: its row as it would be if the gateway died now."""
+        ...
+
+    async def close(self, row: UsageRow) -> None:
+        """Settle the call's row, now or as soon as the ledger takes it. Never raises."""
+        ...
+
+
+class Contents(Protocol):
+    """What was said in a tenant's calls, encrypted, where the tenant wants it kept."""
+
+    async def keep(self, tenant: str, call_id: str, created: float, body: bytes) -> None:
+        """Store `body`; nothing where the tenant does not keep contents."""
         ...

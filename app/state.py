@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -28,12 +29,27 @@ def database_url(configured: str | None) -> str:
     return configured or f"sqlite:///{folder() / 'penstock.db'}"
 
 
-def development_key() -> str:
-    """The machine's own key for trying things out: made once, kept readable to its owner alone."""
-    file = folder() / "development.key"
-    try:
-        with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as new:
-            new.write(f"sk-dev-{secrets.token_urlsafe(24)}")
-    except FileExistsError:
-        pass
+def once(name: str, make: Callable[[], str]) -> str:
+    """A file of one line in the state folder, readable to its owner alone: made once, then read."""
+    file = folder() / name
+    if not file.exists():
+        draft = file.with_name(f".{name}.{secrets.token_hex(8)}")
+        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as new:
+            new.write(make())
+        try:
+            os.link(draft, file)  # whole or not at all: another process may be reading
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
     return file.read_text(encoding="utf-8").strip()
+
+
+def development_key() -> str:
+    """The machine's own key for trying things out."""
+    return once("development.key", lambda: f"sk-dev-{secrets.token_urlsafe(24)}")
+
+
+def admin_key() -> str:
+    """The key of /admin/v1: `PENSTOCK_ADMIN_KEY`, else this machine's own."""
+    return os.environ.get("PENSTOCK_ADMIN_KEY") or once("admin.key", lambda: f"sk-admin-{secrets.token_urlsafe(32)}")

@@ -2,8 +2,10 @@
 
     python bench/ledger.py [--seconds 10] [--rate 200] [--processes 4] [--postgres URL]
 
+Every call is counted against the limits and budgets of its key, project and tenant, and recorded in the audit chain.
 Prints, for SQLite and a PostgreSQL (the URL given, else a temporary one where it is installed): p50 and p99 of
-reserve + settle in milliseconds, calls a second when many wait, and the steady rate with the errors counted.
+reserve + settle in milliseconds, calls a second when many wait, and the steady rate with the errors counted; then
+whether the books balance and the chain verifies.
 """
 
 from __future__ import annotations
@@ -17,20 +19,38 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from sqlalchemy import func, select
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from app.adapters.sql.audit import AuditLog  # noqa: E402
 from app.adapters.sql.ledger import LedgerError, SqlLedger  # noqa: E402
-from app.ports import Denied, Principal, UsageRow  # noqa: E402
+from app.adapters.sql.office import Office  # noqa: E402
+from app.adapters.sql.schema import from_nano, usage  # noqa: E402
+from app.adapters.sql.store import Store  # noqa: E402
+from app.ports import Denied, Principal, UsageRow, Vigilance  # noqa: E402
+from app.rules.terms import Terms  # noqa: E402
+from app.secret import Secrets  # noqa: E402
 from tests.postgres import server  # noqa: E402
 
-WHO = Principal("bench", "key_bench", frozenset(), 10**9, 10**12)
+SECRETS = Secrets("a secret for the bench, as long as one must be")
 COST = Decimal("0.001")
+MANY = 10**9
+TERMS = Terms(
+    requests_per_minute=MANY,
+    tokens_per_minute=MANY,
+    requests_per_day=MANY,
+    tokens_per_day=MANY,
+    concurrent_requests=MANY,
+    budget=Decimal(1_000_000),
+    budget_period="month",
+)
 
 
 @dataclass
@@ -49,93 +69,131 @@ class Measured:
         return f"  {what:<34} p50 {p50:7.2f} ms   p99 {p99:7.2f} ms   {rate:7.0f} calls/s   errors {self.errors}"
 
 
-def row(id_: str) -> UsageRow:
-    """A row like a real one's, with a trail of a few rooms."""
-    trail = {room: {"ms": 1.25, "label": "clean", "score": 0.01} for room in ("guard", "recall", "route", "moderate")}
-    return UsageRow(
-        id_, time.time(), WHO.tenant, WHO.key_id, "auto", "small", "pool-1", "eu", "ok", None, 120, 64, 80,
-        Decimal("0.000123"), "default", 0.12, 1.4, trail,
-    )  # fmt: skip
+@dataclass
+class Gateway:
+    """A gateway's ledger, and the caller whose calls it bills."""
+
+    ledger: SqlLedger
+    who: Principal
+
+    async def call(self) -> float:
+        """One call's reserve + settle; return its seconds."""
+        id_ = uuid.uuid4().hex
+        start = time.perf_counter()
+        reservation = await self.ledger.reserve(self.who, id_, 200, COST, frozenset({"auto"}))
+        assert not isinstance(reservation, Denied)  # noqa: S101 - the bench stays below every limit
+        await self.ledger.settle(self._row(id_))
+        return time.perf_counter() - start
+
+    def _row(self, id_: str) -> UsageRow:
+        """A row like a real one's, with a trail of a few rooms."""
+        rooms = ("guard", "recall", "route", "moderate")
+        cost = {"input_cost": Decimal("0.000023"), "cached_cost": Decimal("0.00001"), "output_cost": Decimal("0.00009")}
+        return UsageRow(
+            id_, time.time(), self.who.tenant, self.who.key_id, "auto", "small", "pool-1", "eu", "ok", None, 120, 64,
+            80, Decimal("0.000123"), "default@01234567", 0.12, 1.4, project=self.who.project, model_id="model-1",
+            goods=Decimal("0.00005"), trail={room: {"ms": 1.25, "label": "clean", "score": 0.01} for room in rooms},
+            **cost,
+        )  # fmt: skip
 
 
-async def call(ledger: SqlLedger) -> float:
-    """One call's reserve + settle; return its seconds."""
-    id_ = uuid.uuid4().hex
-    start = time.perf_counter()
-    reservation = await ledger.reserve(WHO, id_, 200, COST)
-    assert not isinstance(reservation, Denied)  # noqa: S101 - the bench has neither limits nor a budget
-    await ledger.settle(reservation, row(id_))
-    return time.perf_counter() - start
+@contextlib.asynccontextmanager
+async def gateway(url: str, key: str) -> AsyncIterator[Gateway]:
+    """A gateway that watches for everything there is to watch for."""
+    ledger = SqlLedger(Store(url), SECRETS)
+    ledger.watch(Vigilance(breaker_multiple=10, strikes_to_throttle=10, strikes_to_suspend=50), 900.0)
+    who = await ledger.identify(key)
+    assert who is not None  # noqa: S101 - `prepare` made the key
+    yield Gateway(ledger, who)
+    await ledger.close()
 
 
-async def alone(url: str, calls: int) -> Measured:
+async def prepare(url: str) -> str:
+    """A new key of a project of a tenant's, all three with limits and a budget."""
+    office = Office(Store(url), SECRETS)
+    await office.create_tenant("bench", terms=TERMS, actor="cli")
+    await office.create_project("bench", "bench", terms=TERMS, actor="cli")
+    _, key = await office.create_key("bench", {"terms": TERMS}, project="bench", actor="cli")
+    await office.store.close()
+    return key
+
+
+async def alone(url: str, key: str, calls: int) -> Measured:
     """One call after the other."""
-    ledger = SqlLedger(url)
-    for _ in range(20):
-        await call(ledger)
-    start = time.perf_counter()
-    times = [await call(ledger) for _ in range(calls)]
-    seconds = time.perf_counter() - start
-    await ledger.close()
-    return Measured(times, 0, seconds)
+    async with gateway(url, key) as one:
+        for _ in range(20):
+            await one.call()
+        start = time.perf_counter()
+        times = [await one.call() for _ in range(calls)]
+        return Measured(times, 0, time.perf_counter() - start)
 
 
-async def crowd(url: str, calls: int, width: int) -> Measured:
+async def crowd(url: str, key: str, calls: int, width: int) -> Measured:
     """`width` callers, each one call after the other."""
-    ledger = SqlLedger(url)
-    start = time.perf_counter()
+    async with gateway(url, key) as one:
 
-    async def caller() -> list[float]:
-        return [await call(ledger) for _ in range(calls // width)]
+        async def caller() -> list[float]:
+            return [await one.call() for _ in range(calls // width)]
 
-    times = [spent for spents in await asyncio.gather(*(caller() for _ in range(width))) for spent in spents]
-    seconds = time.perf_counter() - start
-    await ledger.close()
-    return Measured(times, 0, seconds)
+        start = time.perf_counter()
+        times = [spent for spents in await asyncio.gather(*(caller() for _ in range(width))) for spent in spents]
+        return Measured(times, 0, time.perf_counter() - start)
 
 
-async def steady(url: str, rate: float, seconds: float) -> Measured:
+async def steady(url: str, key: str, rate: float, seconds: float) -> Measured:
     """`rate` calls a second for `seconds`, whether or not earlier ones have ended."""
-    ledger = SqlLedger(url)
-    await ledger.ready()
-    start = time.perf_counter()
+    async with gateway(url, key) as one:
+        start = time.perf_counter()
 
-    async def at(moment: float) -> float:
-        await asyncio.sleep(start + moment - time.perf_counter())
-        return await call(ledger)
+        async def at(moment: float) -> float:
+            await asyncio.sleep(start + moment - time.perf_counter())
+            return await one.call()
 
-    planned = (at(number / rate) for number in range(int(rate * seconds)))
-    results = await asyncio.gather(*planned, return_exceptions=True)
-    took = time.perf_counter() - start
-    await ledger.close()
+        planned = (at(number / rate) for number in range(int(rate * seconds)))
+        results = await asyncio.gather(*planned, return_exceptions=True)
+        took = time.perf_counter() - start
     errors = [result for result in results if isinstance(result, LedgerError)]
     return Measured([result for result in results if isinstance(result, float)], len(errors), took)
 
 
-async def fleet(url: str, rate: float, seconds: float, processes: int) -> Measured:
+async def fleet(url: str, key: str, rate: float, seconds: float, processes: int) -> Measured:
     """`rate` calls a second in all, from several processes."""
-    command = [sys.executable, __file__, "--worker", url, "--rate", str(rate / processes), "--seconds", str(seconds)]
+    pace = ["--rate", str(rate / processes), "--seconds", str(seconds)]
+    command = [sys.executable, __file__, "--worker", url, key, *pace]
     running = [await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE) for _ in range(processes)]
     parts = [Measured(**json.loads((await process.communicate())[0])) for process in running]
     times = [spent for part in parts for spent in part.times]
     return Measured(times, sum(part.errors for part in parts), max(part.seconds for part in parts))
 
 
+async def books(url: str) -> list[str]:
+    """Whether what is spent is what was used, on every account, and what the audit log finds."""
+    store = Store(url)
+    used = from_nano(int(await store.read(lambda c: c.scalar(select(func.sum(usage.c.cost)))) or 0))
+    accounts = await Office(store, SECRETS).accounts("bench")
+    start = time.perf_counter()
+    found = await AuditLog(store, SECRETS).verify()
+    seconds = time.perf_counter() - start
+    await store.close()
+    spent = {account.spent for account in accounts}
+    balanced = "=" if spent == {used} else "IS NOT"
+    said = "verifies" if found.ok else f"DOES NOT VERIFY: {found.faults[0]}"
+    return [
+        f"  spent {', '.join(map(str, spent))} {balanced} usage {used} on each of {len(accounts)} accounts",
+        f"  reserved {sum(account.reserved for account in accounts):f}",
+        f"  the audit log of {found.records} records {said} ({seconds:.1f} s)",
+    ]
+
+
 async def measure(name: str, url: str, args: argparse.Namespace) -> None:
     """Print one database's figures."""
-    ledger = SqlLedger(url)
-    await ledger.ensure_tenant(WHO.tenant, budget=Decimal(1_000_000))
-    await ledger.close()
+    key = await prepare(url)
     print(name)
-    print((await alone(url, 1000)).line("one at a time"))
-    print((await crowd(url, 6400, 64)).line("64 at once"))
+    print((await alone(url, key, 1000)).line("one at a time"))
+    print((await crowd(url, key, 6400, 64)).line("64 at once"))
     what = f"{args.rate:g}/s for {args.seconds:g} s, {args.processes} processes"
-    print((await fleet(url, args.rate, args.seconds, args.processes)).line(what))
-    ledger = SqlLedger(url)
-    (tenant,) = [tenant for tenant in await ledger.tenants() if tenant.id == WHO.tenant]
-    used = sum((each.cost for each in await ledger.usage(WHO.tenant, limit=10**9)), Decimal(0))
-    await ledger.close()
-    print(f"  spent {tenant.spent} = usage {used}, reserved {tenant.reserved}")
+    print((await fleet(url, key, args.rate, args.seconds, args.processes)).line(what))
+    print(*await books(url), sep="\n")
 
 
 @contextlib.contextmanager
@@ -160,10 +218,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=200)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--postgres", metavar="URL")
-    parser.add_argument("--worker", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        print(json.dumps(asdict(asyncio.run(steady(args.worker, args.rate, args.seconds)))))
+        print(json.dumps(asdict(asyncio.run(steady(*args.worker, args.rate, args.seconds)))))
         return
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(measure("SQLite", f"sqlite:///{folder}/ledger.db", args))

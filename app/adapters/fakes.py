@@ -27,13 +27,17 @@ from app.ports import (
     EngineError,
     Generation,
     Hit,
+    Limit,
     Principal,
     Reservation,
     Span,
     UsageRow,
     Vector,
+    Vigilance,
     Window,
 )
+from app.rules import limits
+from app.rules.limits import Bucket
 
 
 class _Fake:
@@ -319,26 +323,14 @@ class FakeIndex(_Fake):
 
 
 @dataclass
-class _Bucket:
-    """A leaky bucket of `limit` per minute, full at first. A limit of 0 is no limit."""
+class _Kept:
+    """What a call holds of balance and buckets until it is settled."""
 
-    limit: int
-    seen: float
-    level: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.level = float(self.limit)
-
-    def refill(self, now: float) -> None:
-        self.level = min(float(self.limit), self.level + (now - self.seen) * self.limit / 60)
-        self.seen = now
-
-    def wait(self, amount: float) -> float:
-        """Seconds until `amount` would fit."""
-        return max(0.0, (amount - self.level) * 60 / self.limit) if self.limit else 0.0
-
-    def window(self) -> Window:
-        return Window(self.limit, max(0, int(self.level)), self.wait(self.limit))
+    who: Principal
+    reservation: Reservation
+    since: float
+    names: frozenset[str] = frozenset()
+    taken: dict[Limit, int] = field(default_factory=dict)
 
 
 class FakeLedger:
@@ -351,72 +343,112 @@ class FakeLedger:
         self,
         keys: Mapping[str, Principal] | None = None,
         balances: Mapping[str, Decimal] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.keys = dict(keys or {})
         self.balances = dict(balances or {})
         self.clock = clock
-        self.held: dict[str, tuple[Principal, Reservation]] = {}
+        self.held: dict[str, _Kept] = {}
         self.rows: list[UsageRow] = []
         self.healthy = True
-        self._buckets: dict[tuple[str, str], _Bucket] = {}
+        self.watched: tuple[Vigilance, float] | None = None
+        self._buckets: dict[tuple[str, str], Bucket] = {}
 
     async def identify(self, key: str) -> Principal | None:
         """Return the key's owner, or None."""
         return self.keys.get(key)
 
-    async def reserve(self, who: Principal, call_id: str, tokens: int, cost: Decimal) -> Reservation | Denied:
+    async def reserve(
+        self, who: Principal, call_id: str, tokens: int, cost: Decimal, names: frozenset[str] = frozenset()
+    ) -> Reservation | Denied:
         """Set the worst case aside or say why not. A denied call takes nothing. The same call again: the same."""
         if call_id in self.held:
-            return self.held[call_id][1]
-        wants = {"requests": 1, "tokens": tokens}
-        buckets = self._of(who)
-        for reason, bucket in buckets.items():
-            if bucket.limit and bucket.level < wants[reason]:
-                # more than a full bucket never fits: waiting is useless
-                wait = bucket.wait(wants[reason]) if wants[reason] <= bucket.limit else 0.0
-                return Denied(reason, wait, self._windows(buckets))
-        if who.tenant in self.balances and self.balances[who.tenant] < cost:
-            return Denied("budget", 0.0, self._windows(buckets))
-        self._move(who, -cost)
-        for reason, bucket in buckets.items():
-            bucket.level -= wants[reason]
-        reservation = Reservation(call_id, cost, tokens, self._windows(buckets))
-        self.held[call_id] = (who, reservation)
-        return reservation
+            return self.held[call_id].reservation
+        return self._take(_Kept(who, Reservation(call_id, Decimal(0), 0), self.clock()), tokens, cost, names)
 
-    async def settle(self, reservation: Reservation | None, row: UsageRow) -> None:
+    async def narrow(
+        self, who: Principal, call_id: str, tokens: int, cost: Decimal, names: frozenset[str]
+    ) -> Reservation | Denied:
+        """Take this call's reservation to `cost` and `names`. Denied: it stays as it was."""
+        if call_id not in self.held:
+            return Denied("expired", 0.0, self._windows(who))
+        return self._take(self.held[call_id], tokens, cost, names)
+
+    async def settle(self, row: UsageRow) -> None:
         """Write the row, give back what was reserved and take what was spent. The same `row.id` again is a no-op."""
         if any(row.id == old.id for old in self.rows):
             return
         self.rows.append(row)
-        held = self.held.pop(reservation.id, None) if reservation else None
-        if held is None:
-            self._move(Principal(row.tenant, row.key_id), -row.cost)
-            return
-        who, kept = held
-        self._move(who, kept.cost - row.cost)
-        bucket = self._of(who)["tokens"]
-        bucket.level = min(float(bucket.limit), bucket.level + kept.tokens - row.prompt_tokens - row.completion_tokens)
+        self._move(row.tenant, -row.cost)
+        if kept := self.held.pop(row.id, None):
+            self._move(row.tenant, kept.reservation.cost)
+            for limit, amount in kept.taken.items():
+                if limit.kind == "tokens":
+                    spare = amount - row.prompt_tokens - row.completion_tokens
+                    left = limits.give_back(self._bucket(limit), limit, spare, kept.since)
+                    self._buckets[limit.owner, limit.name] = limits.kept(left, limit)
 
     async def ready(self) -> bool:
         """Report `healthy`."""
         return self.healthy
 
-    def _move(self, who: Principal, amount: Decimal) -> None:
-        if who.tenant in self.balances:
-            self.balances[who.tenant] += amount
+    def watch(self, vigilance: Vigilance, hold: float) -> None:
+        """Keep what it was told; nothing is set off here."""
+        self.watched = vigilance, hold
 
-    def _of(self, who: Principal) -> dict[str, _Bucket]:
-        limits = {"requests": who.requests_per_minute, "tokens": who.tokens_per_minute}
-        buckets = {
-            reason: self._buckets.setdefault((who.key_id, reason), _Bucket(limit, self.clock()))
-            for reason, limit in limits.items()
-        }
-        for bucket in buckets.values():
-            bucket.refill(self.clock())
-        return buckets
+    def _take(self, kept: _Kept, tokens: int, cost: Decimal, names: frozenset[str]) -> Reservation | Denied:
+        who, windows = kept.who, self._windows(kept.who)
+        asked = [one for one in who.limits if one.model in names | {"*"} and one not in kept.taken]
+        for limit in asked:
+            amount = 1 if limit.kind == "requests" else tokens
+            if limit.kind == "concurrent" and self._live(limit) >= limit.amount:
+                return Denied("concurrent", 1.0, windows, limit)
+            if limit.kind != "concurrent" and limits.take(self._bucket(limit), amount) is None:
+                return Denied(limit.kind, limits.wait(self._bucket(limit), limit, amount), windows, limit)
+        more = cost - kept.reservation.cost
+        fewer = kept.reservation.id in self.held and more <= 0
+        if not fewer and self.balances.get(who.tenant, more) < more:
+            return Denied("budget", 0.0, windows, owner=f"tenant:{who.tenant}")
+        self._move(who.tenant, -more)
+        for limit in asked:
+            kept.taken[limit] = {"requests": 1, "tokens": tokens, "concurrent": 0}[limit.kind]
+            left = self._bucket(limit)
+            left = Bucket(left.level - kept.taken[limit], left.updated)
+            self._buckets[limit.owner, limit.name] = limits.kept(left, limit)
+        kept.names |= names
+        kept.reservation = Reservation(kept.reservation.id, cost, tokens, self._windows(who))
+        self.held[kept.reservation.id] = kept
+        return kept.reservation
 
-    @staticmethod
-    def _windows(buckets: Mapping[str, _Bucket]) -> dict[str, Window]:
-        return {reason: bucket.window() for reason, bucket in buckets.items() if bucket.limit}
+    def _live(self, limit: Limit) -> int:
+        return sum(limit.owner in kept.who.owners and limit.model in kept.names | {"*"} for kept in self.held.values())
+
+    def _move(self, tenant: str, amount: Decimal) -> None:
+        if tenant in self.balances:
+            self.balances[tenant] += amount
+
+    def _bucket(self, limit: Limit) -> Bucket:
+        return limits.refill(self._buckets.get((limit.owner, limit.name)), limit, self.clock())
+
+    def _windows(self, who: Principal) -> dict[str, Window]:
+        tightest: dict[str, Window] = {}
+        for limit in who.limits:
+            window = limits.window(self._bucket(limit), limit)
+            if (
+                limit.kind != "concurrent"
+                and limit.model == "*"
+                and (limit.kind not in tightest or window.remaining < tightest[limit.kind].remaining)
+            ):
+                tightest[limit.kind] = window
+        return tightest
+
+
+class FakeContents:
+    """Kept contents in memory, unencrypted."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    async def keep(self, tenant: str, call_id: str, created: float, body: bytes) -> None:  # noqa: ARG002 - the port's
+        """Keep it under its call."""
+        self.kept[call_id] = body

@@ -1,15 +1,18 @@
-"""Token buckets: rate limits per minute as pure arithmetic, no I/O.
+"""Rate limits as pure arithmetic, no I/O.
 
-The ledger loads a key's buckets under the database's lock, decides with these functions, and writes them back.
-A bucket holds up to `limit`, refills at limit / 60 per second, and starts full: a quiet minute allows one burst.
-Over any T seconds no more than `limit * (1 + T / 60)` is taken.
+The ledger loads an owner's buckets under the database's lock, decides with these functions, and writes them back.
+A minute's bucket holds up to `amount * burst`, refills at amount / 60 per second, and starts full. Over any T seconds
+no more than `amount * (burst + T / 60)` is taken. A day's is full at midnight UTC and does not refill before the next.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.ports import Limit, Window
+
 MINUTE = 60.0
+DAY = 86_400.0
 _SLACK = 1e-6  # of one token, and of one second: what float time loses, so that waiting `wait` seconds is enough
 
 
@@ -21,15 +24,29 @@ class Bucket:
     updated: float
 
 
-def refill(bucket: Bucket | None, limit: int, now: float) -> Bucket:
+def capacity(limit: Limit) -> float:
+    """What a full bucket holds; at least one whole unit."""
+    return max(1.0, limit.amount * limit.burst)
+
+
+def refill(stored: Bucket | None, limit: Limit, now: float) -> Bucket:
     """Return the bucket as it stands at `now`; None is one never used, so full.
 
     A clock that steps back (another gateway's) refills nothing and takes nothing. A lowered limit cuts the level.
     """
-    if bucket is None:
-        return Bucket(float(limit), now)
-    elapsed = max(0.0, now - bucket.updated)
-    return Bucket(min(float(limit), bucket.level + elapsed * limit / MINUTE), max(now, bucket.updated))
+    if stored is None:
+        return Bucket(capacity(limit), now)
+    later = max(now, stored.updated)
+    if limit.per == "day":
+        fresh = later // DAY > stored.updated // DAY
+        return Bucket(capacity(limit) + (0.0 if fresh else stored.level), later)
+    gained = (later - stored.updated) * limit.amount / MINUTE
+    return Bucket(min(capacity(limit), stored.level + gained), later)
+
+
+def kept(bucket: Bucket, limit: Limit) -> Bucket:
+    """Return the bucket as it is stored: a day's by what was taken, below 0, so that a changed limit holds at once."""
+    return Bucket(bucket.level - capacity(limit), bucket.updated) if limit.per == "day" else bucket
 
 
 def take(bucket: Bucket, amount: int) -> Bucket | None:
@@ -39,23 +56,30 @@ def take(bucket: Bucket, amount: int) -> Bucket | None:
     return Bucket(bucket.level - amount, bucket.updated)
 
 
-def give_back(bucket: Bucket, limit: int, amount: int) -> Bucket:
-    """Return the bucket with what was reserved and not used; a negative amount takes what was used above it."""
-    return Bucket(min(float(limit), bucket.level + amount), bucket.updated)
+def give_back(bucket: Bucket, limit: Limit, amount: int, taken: float) -> Bucket:
+    """Return the bucket with what was reserved and not used; a negative amount takes what was used above it.
+
+    taken: when it was reserved, Unix seconds. What an earlier day lent is not given back to this one.
+    """
+    if limit.per == "day" and taken // DAY < bucket.updated // DAY:
+        return bucket
+    return Bucket(min(capacity(limit), bucket.level + amount), bucket.updated)
 
 
-def remaining(bucket: Bucket) -> int:
-    """Return how much may be taken now, in whole units, at least 0."""
-    return max(0, int(bucket.level + _SLACK))
+def window(bucket: Bucket, limit: Limit) -> Window:
+    """Return what a client is told: the limit, what may be taken now in whole units, seconds until it is full."""
+    remaining = max(0, int(bucket.level + _SLACK))
+    if limit.per == "day":
+        reset = DAY - bucket.updated % DAY if bucket.level < capacity(limit) else 0.0
+    else:
+        reset = max(0.0, (capacity(limit) - bucket.level) * MINUTE / limit.amount)
+    return Window(limit.amount, remaining, reset)
 
 
-def reset(bucket: Bucket, limit: int) -> float:
-    """Return the seconds until the bucket is full again."""
-    return max(0.0, (limit - bucket.level) * MINUTE / limit)
-
-
-def wait(bucket: Bucket, limit: int, amount: int) -> float:
-    """Return the seconds until `amount` can be taken; 0 when it can be now, or never (more than the limit)."""
-    if amount > limit or bucket.level + _SLACK >= amount:
+def wait(bucket: Bucket, limit: Limit, amount: int) -> float:
+    """Return the seconds until `amount` can be taken; 0 when it can be now, or never (more than the bucket holds)."""
+    if amount > capacity(limit) or bucket.level + _SLACK >= amount:
         return 0.0
-    return (amount - bucket.level) * MINUTE / limit + _SLACK
+    if limit.per == "day":
+        return DAY - bucket.updated % DAY
+    return (amount - bucket.level) * MINUTE / limit.amount + _SLACK

@@ -6,21 +6,27 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from app.config import Graph, Policy, Tier
-from app.rules.pricing import Price
+from app.rules.goods import CostModel
+from app.rules.pricing import Price, PriceBook, PriceList
 
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """What a caller may ask for. context: pool -> tokens; models: model id -> its pools; prices: by tier."""
+    """What a caller may ask for, and what it costs. context: pool -> tokens; models: model id -> its pools.
+
+    goods: by pool, what its tokens cost us.
+    """
 
     tiers: Mapping[str, Tier]
     models: Mapping[str, frozenset[str]]
     context: Mapping[str, int]
     regions: Mapping[str, str]
     model_ids: Mapping[str, str]
-    prices: Mapping[str, Price]
+    prices: PriceBook
+    goods: Mapping[str, CostModel]
 
     @classmethod
     def of(cls, graph: Graph, policy: Policy) -> Menu:
@@ -35,7 +41,8 @@ class Menu:
             context={name: graph.pools[name].max_context for name in used},
             regions={name: graph.pools[name].region for name in used},
             model_ids={name: graph.pools[name].model_id for name in used},
-            prices={name: Price(**dict(tier.price)) for name, tier in policy.tiers.items()},
+            prices=_prices(graph, policy),
+            goods={name: _cost_model(one.model_dump(exclude_none=True)) for name, one in policy.goods.items()},
         )
 
     @property
@@ -63,6 +70,24 @@ class Menu:
         if model in self.tiers:
             return dict(self.tiers[model].pools)
         return {pool: self.tiers[tier].pools.get(pool, 1.0) for pool in sorted(self.models[model])}
+
+
+def _prices(graph: Graph, policy: Policy) -> PriceBook:
+    tiers = {name: Price(**dict(tier.price)) for name, tier in policy.tiers.items()}
+    apart = {
+        (name, model_id): Price(**dict(policy.model_prices[model_id]))
+        for name, tier in policy.tiers.items()
+        for model_id in sorted({graph.pools[pool].model_id for pool in tier.pools})
+        if model_id in policy.model_prices
+    }
+    contracts = {
+        name: {tier: Price(**dict(prices)) for tier, prices in own.items()} for name, own in policy.price_lists.items()
+    }
+    return PriceBook(PriceList(policy.price_list, tiers, apart), contracts)
+
+
+def _cost_model(goods: Mapping[str, Decimal]) -> CostModel:
+    return CostModel.hosted(**goods) if "gpu_hour" in goods else CostModel.bought(**goods)
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.events import Token
+from app.events import Token, ToolDelta
 from app.rules.windows import SlidingWindow
 
 
@@ -17,8 +17,7 @@ def test_released_text_was_always_inside_a_shown_window(pieces: list[str], flush
         if now:
             texts = window.texts()
             shown += texts
-            token = window.release()
-            new = token.text if token else ""
+            new = "".join(token.text for token in window.release())
             if new.strip():
                 assert all(len(text) <= size for text in texts)
                 covered = _covered(out + new, texts)
@@ -53,8 +52,7 @@ def test_what_arrives_while_a_window_is_scored_waits_for_the_next() -> None:
     window.add(Token("seen"))
     window.texts()
     window.add(Token(" unseen"))
-    released = window.release()
-    assert released is not None
+    (released,) = window.release()
     assert released.text == "seen"
     assert window.waiting == len(" unseen")
 
@@ -64,4 +62,24 @@ def test_finish_reason_and_logprobs_travel_with_the_last_piece() -> None:
     window.add(Token("a", logprobs=[{"token": "a"}]))
     window.add(Token("b", logprobs=[{"token": "b"}], finish_reason="stop"))
     window.texts()
-    assert window.release() == Token("ab", logprobs=[{"token": "a"}, {"token": "b"}], finish_reason="stop")
+    assert window.release() == [Token("ab", logprobs=[{"token": "a"}, {"token": "b"}], finish_reason="stop")]
+
+
+def test_text_and_each_tool_call_are_released_apart_and_in_their_order() -> None:
+    window = SlidingWindow(64)
+    for token in (
+        Token("Let me "),
+        Token("look."),
+        Token("", tool=ToolDelta(0, "", "call_1", "search")),
+        Token("", tool=ToolDelta(0, '{"q":')),
+        Token("", tool=ToolDelta(1, "{}", "call_2", "time")),
+        Token("", finish_reason="tool_calls"),
+    ):
+        window.add(token)
+    assert window.texts() == ['Let me look.{"q":{}']
+    assert window.release() == [
+        Token("Let me look."),
+        Token("", tool=ToolDelta(0, '{"q":', "call_1", "search")),
+        Token("", tool=ToolDelta(1, "{}", "call_2", "time")),
+        Token("", finish_reason="tool_calls"),
+    ]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Table, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Table, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.adapters.sql.schema import buckets, reservations, tenants, usage
+from app.adapters.sql.schema import accounts, buckets, keys, reservations, tenants, usage
 
 
 def upserts(table: Table) -> dict[str, Any]:
@@ -20,11 +20,11 @@ def upserts(table: Table) -> dict[str, Any]:
 
 def _upsert_bucket(new: Any) -> Any:
     values = {"level": new.excluded.level, "updated": new.excluded.updated}
-    return new.on_conflict_do_update(index_elements=["key_id", "kind"], set_=values)
+    return new.on_conflict_do_update(index_elements=["owner", "name"], set_=values)
 
 
 LOCK_TENANTS = (
-    select(tenants)
+    select(tenants.c.id)
     .where(tenants.c.id.in_(bindparam("names", expanding=True)))
     .order_by(tenants.c.id)  # every gateway locks in the same order, so none waits for another in a ring
     .with_for_update()  # SQLite leaves it out: there the transaction already is the only writer
@@ -33,16 +33,52 @@ READ_HELD = select(reservations).where(
     reservations.c.tenant.in_(bindparam("names", expanding=True)),
     or_(reservations.c.expires <= bindparam("now"), reservations.c.id.in_(bindparam("ids", expanding=True))),
 )
+READ_ACCOUNTS = select(accounts).where(accounts.c.id.in_(bindparam("ids", expanding=True)))
+READ_BUCKETS = select(buckets).where(buckets.c.owner.in_(bindparam("owners", expanding=True)))
 READ_BILLED = select(usage.c.id).where(usage.c.id.in_(bindparam("ids", expanding=True)))
-READ_BUCKETS = select(buckets).where(buckets.c.key_id.in_(bindparam("keys", expanding=True)))
+_BY_NAMES = (reservations.c.tenant, reservations.c.project, reservations.c.key_id, reservations.c.names)
+COUNT_HELD = (
+    select(*_BY_NAMES, func.count().label("calls"))
+    .where(reservations.c.tenant.in_(bindparam("names", expanding=True)))
+    .group_by(*_BY_NAMES)
+)
 
 MAKE_TENANT = {name: new.on_conflict_do_nothing() for name, new in upserts(tenants).items()}
+MAKE_ACCOUNT = {name: new.on_conflict_do_nothing() for name, new in upserts(accounts).items()}
 WRITE_BUCKET = {name: _upsert_bucket(new) for name, new in upserts(buckets).items()}
 WRITE_USAGE = insert(usage)
 MAKE_RESERVATION = insert(reservations)
 DROP_RESERVATIONS = delete(reservations).where(reservations.c.id.in_(bindparam("ids", expanding=True)))
 CHARGE = (
+    update(accounts)
+    .where(accounts.c.id == bindparam("which"))
+    .values({name: bindparam(f"new_{name}") for name in (
+        "since", "period_spent", "spent", "reserved", "alerted", "fast", "norm", "rated",
+    )})
+)  # fmt: skip
+PAUSE = (
     update(tenants)
-    .where(tenants.c.id == bindparam("whose"))
-    .values(spent=tenants.c.spent + bindparam("more_spent"), reserved=tenants.c.reserved + bindparam("more_reserved"))
+    .where(
+        tenants.c.id == bindparam("which"),
+        # the operator's own pause may be longer
+        or_(tenants.c.paused_until.is_(None), tenants.c.paused_until < bindparam("until")),
+    )
+    .values(paused_until=bindparam("until"), paused_why=bindparam("why"))
 )
+
+STRIKERS = ("guard", "moderate")
+"""Rooms whose refusal is a strike against the key."""
+READ_KEYS = select(keys.c.id, keys.c.tenant, keys.c.forgiven, keys.c.suspended, keys.c.throttled_until).where(
+    keys.c.id.in_(bindparam("ids", expanding=True))
+)
+COUNT_STRIKES = select(func.count()).where(
+    usage.c.key_id == bindparam("which"), usage.c.created > bindparam("since"), usage.c.refused_by.in_(STRIKERS)
+)
+SUSPEND = update(keys).where(keys.c.id == bindparam("which")).values(suspended=bindparam("why"))
+THROTTLE = (
+    update(keys)
+    .where(keys.c.id == bindparam("which"))
+    .values(throttled_until=bindparam("until"), throttle_rpm=bindparam("rpm"))
+)
+EXPIRED = select(reservations.c.tenant).where(reservations.c.expires <= bindparam("now")).distinct()
+HELD_NOW = select(func.count(), func.coalesce(func.sum(reservations.c.cost), 0))

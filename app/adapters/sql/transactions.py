@@ -7,71 +7,122 @@ gateways. The statements are as many for one operation as for a hundred.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sqlalchemy import Connection
 
-from app.adapters.sql import statements
-from app.adapters.sql.books import Account, Books, Held, Op, Settle
+from app.adapters.sql import notices, statements
+from app.adapters.sql.accounts import Account, Held, blank
+from app.adapters.sql.books import Books, Op, Settle
+from app.adapters.sql.chain import append
 from app.adapters.sql.schema import to_nano
-from app.ports import Denied, Reservation, UsageRow
+from app.adapters.sql.strikes import strike
+from app.ports import Denied, Reservation, UsageRow, Vigilance
+from app.rules.chain import Entry
 from app.rules.limits import Bucket
 
-_ROW = tuple(item.name for item in fields(UsageRow))
-_HELD = tuple(item.name for item in fields(Held))
+_ROW = tuple(item.name for item in fields(UsageRow) if item.name != "trail")
+_MONEY = ("cost", "input_cost", "cached_cost", "output_cost", "goods")
 
 
-def apply(connection: Connection, ops: Sequence[Op], now: float, hold: float) -> list[Reservation | Denied | None]:
-    """Return each operation's result, in order.
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """hold: seconds until an unsettled reservation is released. audit_key: signs the chain."""
 
-    now: Unix seconds. hold: seconds after which a reservation that nobody settled is released.
-    """
-    books = _open(connection, ops, now)
-    results = books.decide(ops, hold)
-    _close(connection, books)
+    hold: float
+    audit_key: bytes
+    vigilance: Vigilance = field(default_factory=Vigilance)
+
+
+def apply(connection: Connection, ops: Sequence[Op], now: float, rules: Rules) -> list[Reservation | Denied | None]:
+    """Return each operation's result, in order. now: Unix seconds."""
+    books = _open(connection, ops, now, rules.vigilance)
+    results = books.decide(ops, rules.hold)
+    _close(connection, books, rules)
     return results
 
 
-def _open(connection: Connection, ops: Sequence[Op], now: float) -> Books:
-    names = list({op.owner[0] for op in ops})
-    rows = [op.row for op in ops if isinstance(op, Settle) and op.row]
-    accounts = _lock(connection, names)
-    if strangers := {row.tenant for row in rows} - accounts.keys():
-        accounts = _adopt(connection, sorted(strangers), names)
-    about = {"names": names, "now": now, "ids": [op.held for op in ops if op.held]}
-    held = connection.execute(statements.READ_HELD, about)
-    levels = connection.execute(statements.READ_BUCKETS, {"keys": list({op.owner[1] for op in ops})})
-    billed = connection.execute(statements.READ_BILLED, {"ids": [row.id for row in rows]}).scalars() if rows else ()
+def release_expired(connection: Connection, now: float, rules: Rules) -> tuple[int, int]:
+    """Release every expired reservation; how many are held after that, and their nano."""
+    tenants = list(connection.execute(statements.EXPIRED, {"now": now}).scalars())
+    if tenants:
+        books = _read(connection, tenants, [], now, rules.vigilance)
+        books.decide([], rules.hold)
+        _close(connection, books, rules)
+    calls, nano = connection.execute(statements.HELD_NOW).one()
+    return int(calls), int(nano)
+
+
+def _open(connection: Connection, ops: Sequence[Op], now: float, vigilance: Vigilance) -> Books:
+    return _read(connection, list({op.tenant for op in ops}), ops, now, vigilance)
+
+
+def _read(connection: Connection, tenants: list[str], ops: Sequence[Op], now: float, vigilance: Vigilance) -> Books:
+    known = set(connection.execute(statements.LOCK_TENANTS, {"names": tenants}).scalars())
+    if strangers := {op.tenant for op in ops if isinstance(op, Settle) and op.row} - known:
+        known |= _adopt(connection, sorted(strangers), tenants, now)
+    about = {"names": tenants, "now": now, "ids": _padded([op.id for op in ops])}
+    held = [Held.of(row) for row in connection.execute(statements.READ_HELD, about)]
+    owners = {owner: op.tenant for op in (*ops, *held) for owner in op.owners if op.tenant in known}
+    rows = [op.row.id for op in ops if isinstance(op, Settle) and op.row]
+    billed = connection.execute(statements.READ_BILLED, {"ids": _padded(rows)}).scalars() if rows else ()
+    levels = connection.execute(statements.READ_BUCKETS, {"owners": list(owners)})
+    counts = not all(isinstance(op, Settle) or not op.counts for op in ops)
     return Books(
         now,
-        accounts,
-        {row.id: Held(row.id, row.key_id, row.tenant, row.cost, row.tokens, row.expires) for row in held},
-        {(row.key_id, row.kind): Bucket(row.level, row.updated) for row in levels},
+        vigilance,
+        _accounts(connection, owners, now),
+        {one.id: one for one in held},
+        {(row.owner, row.name): Bucket(row.level, row.updated) for row in levels},
         set(billed),
+        _live(connection, tenants) if counts else Counter(),
     )
 
 
-def _lock(connection: Connection, names: Sequence[str]) -> dict[str, Account]:
-    rows = connection.execute(statements.LOCK_TENANTS, {"names": names})
-    return {row.id: Account(row.budget, row.spent, row.reserved) for row in rows}
+def _padded(ids: list[str]) -> list[str]:
+    """The ids, the last repeated up to a power of two: PostgreSQL prepares a statement for each length of a list."""
+    return ids + ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids)) if ids else ids
 
 
-def _adopt(connection: Connection, strangers: Sequence[str], names: Sequence[str]) -> dict[str, Account]:
+def _accounts(connection: Connection, owners: dict[str, str], now: float) -> dict[str, Account]:
+    rows = connection.execute(statements.READ_ACCOUNTS, {"ids": list(owners)})
+    found = {row.id: Account.of(row, now) for row in rows}
+    if missing := owners.keys() - found.keys():
+        made = [blank(owner, owners[owner]) for owner in sorted(missing)]
+        connection.execute(statements.MAKE_ACCOUNT[connection.dialect.name], made)
+        return _accounts(connection, owners, now)
+    return found
+
+
+def _live(connection: Connection, tenants: list[str]) -> Counter[tuple[str, str]]:
+    live: Counter[tuple[str, str]] = Counter()
+    for row in connection.execute(statements.COUNT_HELD, {"names": tenants}):
+        names = tuple(filter(None, row.names.split("\t")))
+        group = Held("", row.key_id, row.project, row.tenant, names, 0, 0, (), 0.0, 0.0)
+        live.update(dict.fromkeys(group.counted(), row.calls))
+    return live
+
+
+def _adopt(connection: Connection, strangers: Sequence[str], names: Sequence[str], now: float) -> set[str]:
     # A call of nobody's (refused at the door) is recorded too, and every row's money must be on some account.
-    values = [{"id": name, "name": name, "budget": 0, "spent": 0, "reserved": 0} for name in strangers]
-    connection.execute(statements.MAKE_TENANT[connection.dialect.name], values)
-    return _lock(connection, names)
+    made = [
+        {"id": name, "name": name, "plan": "unlimited", "terms": {}, "keeps_content": False, "created": now}
+        for name in strangers
+    ]
+    connection.execute(statements.MAKE_TENANT[connection.dialect.name], made)
+    accounts = [blank(f"tenant:{name}", name, budget=0) for name in strangers]
+    connection.execute(statements.MAKE_ACCOUNT[connection.dialect.name], accounts)
+    return set(connection.execute(statements.LOCK_TENANTS, {"names": names}).scalars())
 
 
-def _values(row: UsageRow) -> dict[str, Any]:
-    return {**_plain(row, _ROW), "cost": to_nano(row.cost), "trail": dict(row.trail)}
-
-
-def _plain(record: object, names: Sequence[str]) -> dict[str, Any]:
+def values(row: UsageRow) -> dict[str, Any]:
+    """The usage row as the database holds it; the audit record signs the same."""
     # not asdict, which copies deeply: half of a reservation's time in a large batch
-    return {name: _clean(getattr(record, name)) for name in names}
+    plain = {name: _clean(getattr(row, name)) for name in _ROW}
+    return {**plain, **{name: to_nano(getattr(row, name)) for name in _MONEY}}
 
 
 def _clean(value: object) -> object:
@@ -81,23 +132,34 @@ def _clean(value: object) -> object:
     return value
 
 
-def _close(connection: Connection, books: Books) -> None:
+def _close(connection: Connection, books: Books, rules: Rules) -> None:
     if books.dropped:
-        connection.execute(statements.DROP_RESERVATIONS, {"ids": books.dropped})
-    if books.rows:
-        connection.execute(statements.WRITE_USAGE, [_values(row) for row in books.rows])
+        connection.execute(statements.DROP_RESERVATIONS, {"ids": _padded(books.dropped)})
     if books.made:
-        connection.execute(statements.MAKE_RESERVATION, [_plain(held, _HELD) for held in books.made])
+        connection.execute(statements.MAKE_RESERVATION, [held.columns() for held in books.made.values()])
     if books.touched:
         levels = [
-            {"key_id": key_id, "kind": kind, "level": bucket.level, "updated": bucket.updated}
-            for (key_id, kind), bucket in ((key, books.buckets[key]) for key in books.touched)
+            {"owner": owner, "name": name, "level": bucket.level, "updated": bucket.updated}
+            for (owner, name), bucket in ((which, books.buckets[which]) for which in sorted(books.touched))
         ]
         connection.execute(statements.WRITE_BUCKET[connection.dialect.name], levels)
-    charges = [
-        {"whose": name, "more_spent": account.more_spent, "more_reserved": account.more_reserved}
-        for name, account in books.accounts.items()
-        if account.more_spent or account.more_reserved
-    ]
-    if charges:
+    if charges := [account.columns() for account in books.accounts.values() if account.changed]:
         connection.execute(statements.CHARGE, charges)
+    if books.pauses:
+        pauses = [{"which": name, "until": until, "why": why} for name, (until, why) in books.pauses.items()]
+        connection.execute(statements.PAUSE, pauses)
+    if books.rows:
+        written = [values(row) for row in books.rows]
+        connection.execute(statements.WRITE_USAGE, written)
+        books.entries[:0] = _records(books, written)
+        strike(connection, books)
+    append(connection, rules.audit_key, books.entries)
+    if books.notices:
+        notices.post(connection, books.notices)
+
+
+def _records(books: Books, written: Iterable[dict[str, Any]]) -> list[Entry]:
+    return [
+        Entry(plain["tenant"], books.now, "call", plain["key_id"], plain["id"], {"row": plain, "trail": row.trail})
+        for row, plain in zip(books.rows, written, strict=True)
+    ]

@@ -1,0 +1,63 @@
+"""Erase a tenant: everything that was said and every name, and not one record of the chain. office -> [erase] -> store.
+
+Usage and audit stay: they hold ids, counts and money only, and the law wants those kept. What was said is gone with
+its rows, and unreadable in every backup with the data key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, select, update
+
+from app.adapters.sql.chain import append
+from app.adapters.sql.refusals import UnknownError
+from app.adapters.sql.schema import contents, deliveries, idempotency, keys, projects, tenants, webhooks
+from app.adapters.sql.store import Store
+from app.rules.chain import OPERATOR, Entry
+from app.secret import Secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How much there was: calls' contents, keys disabled, webhooks removed."""
+
+    contents: int
+    keys: int
+    webhooks: int
+
+
+async def erase(store: Store, secrets: Secrets, tenant: str, actor: str, now: float) -> Erased:
+    """Erase the tenant for good. now: Unix seconds. Raises UnknownError, LedgerError."""
+
+    def work(connection: Connection) -> Erased:
+        there = select(tenants.c.id).where(tenants.c.id == tenant).with_for_update()
+        if connection.execute(there).first() is None:
+            raise UnknownError(f"There is no tenant `{tenant}`: list the tenants to see their ids.")
+        erased = _delete(connection, tenant)
+        _blank(connection, tenant, now)
+        facts = {"contents": erased.contents, "keys": erased.keys, "webhooks": erased.webhooks}
+        entries = [Entry(chain, now, "tenant.erase", actor, tenant, facts) for chain in (tenant, OPERATOR)]
+        append(connection, secrets.audit_key, entries)
+        return erased
+
+    return await store.write(work)
+
+
+def _delete(connection: Connection, tenant: str) -> Erased:
+    own_keys = select(keys.c.id).where(keys.c.tenant == tenant)
+    own_hooks = select(webhooks.c.id).where(webhooks.c.tenant == tenant)
+    said = connection.execute(delete(contents).where(contents.c.tenant == tenant)).rowcount
+    connection.execute(delete(idempotency).where(idempotency.c.key_id.in_(own_keys)))
+    connection.execute(delete(deliveries).where(deliveries.c.webhook.in_(own_hooks)))
+    hooks = connection.execute(delete(webhooks).where(webhooks.c.tenant == tenant)).rowcount
+    live = update(keys).where(keys.c.tenant == tenant, keys.c.disabled.is_(False)).values(disabled=True)
+    return Erased(said, connection.execute(live).rowcount, hooks)
+
+
+def _blank(connection: Connection, tenant: str, now: float) -> None:
+    connection.execute(update(keys).where(keys.c.tenant == tenant).values(name="", prefix=""))
+    connection.execute(update(projects).where(projects.c.tenant == tenant).values(name=""))
+    connection.execute(
+        update(tenants).where(tenants.c.id == tenant).values(name="", data_key=None, keeps_content=False, erased=now)
+    )

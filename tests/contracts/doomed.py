@@ -1,0 +1,48 @@
+"""A gateway that will be killed, as a process: fake engines, a real ledger and journal, real HTTP on `port`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from app.adapters.fakes import FakeEngine
+from app.adapters.journal import Journal
+from app.adapters.sql.ledger import SqlLedger
+from app.adapters.sql.store import Store
+from app.gateway import Gateway
+from app.http.app import Desk, create_app
+from app.ports import UsageRow
+from tests.contracts.ledger_kit import SECRETS
+from tests.kit import Kit, graph, policy
+
+
+class DyingLedger(SqlLedger):
+    """Dies as soon as a row is committed: before anyone hears of it."""
+
+    async def settle(self, row: UsageRow) -> None:
+        await super().settle(row)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def main(url: str, folder: str, port: str, words: str, kind: str) -> None:
+    """words: of every answer, 50 a second. kind: `lasting`, or `dying` at the first settlement."""
+    ledger: Any = (DyingLedger if kind == "dying" else SqlLedger)(Store(url, patience=0.2), SECRETS)
+    journal = Journal(ledger, Path(folder), every=0.05)
+    engine = FakeEngine("word " * int(words), tokens_per_second=50)
+    kit = Kit(engines={"a": engine, "b": engine}, ledger=ledger)
+    gateway = Gateway(graph(), replace(kit.gateway().services, journal=journal))
+    gateway.apply(policy())
+    app = create_app(gateway, Desk(kit.metrics.export))
+    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", int(port), log_level="warning", lifespan="off"))
+    await asyncio.gather(server.serve(), journal.run())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
