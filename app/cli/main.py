@@ -1,43 +1,45 @@
-"""`penstock ...`: check and draw configs, prepare models, manage keys, talk to a running graph.
+"""`penstock ...`: check and draw configs, prepare models, run the business, talk to a running graph.
 
 `penstock serve` is added where Ray may be imported (graphs/cli.py).
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.tree import Tree
 
+from app.cli import keys, money, people, proof
+from app.cli.admin import DEFAULT, command
+from app.cli.show import err, fail, out
 from app.config import Config, ConfigError, Graph, Policy, VllmPool, load_file
+
+__all__ = ["DEFAULT", "File", "app", "fail", "loaded", "prepare"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A GenAI API you run yourself.")
 config_app = typer.Typer(no_args_is_help=True, help="Check and explain config files.")
 models_app = typer.Typer(no_args_is_help=True, help="The bundled models.")
-keys_app = typer.Typer(no_args_is_help=True, help="API keys.")
-app.add_typer(config_app, name="config")
-app.add_typer(models_app, name="models")
-app.add_typer(keys_app, name="keys")
+for name, group in {
+    "config": config_app,
+    "models": models_app,
+    "plans": people.plans,
+    "tenants": people.tenants,
+    "projects": people.projects,
+    "keys": keys.keys,
+    "budget": money.budget,
+    "audit": proof.audit,
+    "webhooks": proof.webhooks,
+}.items():
+    app.add_typer(group, name=name)
+command(app, "usage")(money.usage)
+command(app, "invoice")(money.invoice)
 
-out = Console()
-err = Console(stderr=True)
 File = Annotated[Path, typer.Argument(help="A Serve config file that holds a Penstock application.")]
-DEFAULT = Path("serve_config.yaml")
-
-
-def fail(message: str, code: int = 2) -> NoReturn:
-    """Say what is wrong and leave."""
-    for line in message.splitlines():
-        err.print(f"[red]error[/] {line}", highlight=False, soft_wrap=True)
-    raise typer.Exit(code)
 
 
 def loaded(file: Path) -> Config:
@@ -125,86 +127,6 @@ def prepare(config: Config) -> None:
         except ModelError as error:
             progress.stop()
             fail(str(error))
-
-
-def with_ledger(config: Config, use: Any) -> Any:
-    """Run `use(ledger)` on the config's ledger; leaves with the fault when the database cannot be used."""
-    from app.adapters.sql.ledger import LedgerError, SqlLedger
-    from app.state import StateError, database_url
-
-    async def work() -> Any:
-        ledger = SqlLedger(database_url(config.graph.state.database))
-        try:
-            return await use(ledger)
-        finally:
-            await ledger.close()
-
-    try:
-        return asyncio.run(work())
-    except (LedgerError, StateError) as error:
-        fail(str(error))
-
-
-@keys_app.command("create")
-def keys_create(
-    tenant: Annotated[str, typer.Argument(help="Who pays. Made when it does not exist.")],
-    file: Annotated[Path, typer.Option("--config", help="Which config's ledger.")] = DEFAULT,
-    rpm: Annotated[int, typer.Option(help="Requests a minute; 0 is unlimited.")] = 0,
-    tpm: Annotated[int, typer.Option(help="Tokens a minute; 0 is unlimited.")] = 0,
-) -> None:
-    """Make a key for TENANT. It is printed now and never again."""
-    from app.adapters.sql.ledger import Terms
-
-    async def make(ledger: Any) -> str:
-        await ledger.ensure_tenant(tenant)
-        return str(await ledger.create_key(tenant, Terms(requests_per_minute=rpm, tokens_per_minute=tpm)))
-
-    sys.stdout.write(with_ledger(loaded(file), make) + "\n")
-
-
-@keys_app.command("list")
-def keys_list(file: Annotated[Path, typer.Option("--config")] = DEFAULT) -> None:
-    """List keys by their prefix."""
-    table = Table("id", "tenant", "key", "requests/min", "tokens/min", "state")
-    for key in with_ledger(loaded(file), lambda ledger: ledger.keys()):
-        terms = key.terms
-        state = "disabled" if key.disabled else "live"
-        table.add_row(
-            key.id,
-            key.tenant,
-            key.prefix,
-            str(terms.requests_per_minute or "-"),
-            str(terms.tokens_per_minute or "-"),
-            state,
-        )
-    out.print(table)
-
-
-@keys_app.command("disable")
-def keys_disable(
-    key_id: Annotated[str, typer.Argument(help="The id that `penstock keys list` shows.")],
-    file: Annotated[Path, typer.Option("--config")] = DEFAULT,
-) -> None:
-    """Stop a key, everywhere within a second."""
-    with_ledger(loaded(file), lambda ledger: ledger.disable_key(key_id))
-
-
-@app.command()
-def usage(
-    file: Annotated[Path, typer.Option("--config")] = DEFAULT,
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
-    limit: Annotated[int, typer.Option(help="How many calls, newest first.")] = 20,
-) -> None:
-    """Show the last calls as they were billed."""
-    table = Table("call", "tenant", "tier", "pool", "outcome", "in", "cached", "out", "cost", "ttft ms", "ms")
-    for row in with_ledger(loaded(file), lambda ledger: ledger.usage(tenant, limit)):
-        counts = (str(row.prompt_tokens), str(row.cached_tokens), str(row.completion_tokens))
-        ttft = "-" if row.ttft is None else f"{row.ttft * 1000:.0f}"
-        table.add_row(
-            row.id, row.tenant, row.tier or "-", row.pool or "-", row.outcome, *counts,
-            f"{row.cost:.9f}", ttft, f"{row.latency * 1000:.0f}",
-        )  # fmt: skip
-    out.print(table)
 
 
 @app.command()
