@@ -5,20 +5,30 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.events import Usage
+from app.events import Message, Usage
 from app.ports import Encoder, Principal, Reservation, Vector, Window
 from app.rules.placeholders import Vault
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""The HTTP request that this context serves; empty outside one. For logs and traces."""
+CALL_ID: ContextVar[str] = ContextVar("call_id", default="")
+"""The call that this context runs; empty outside one. For logs."""
 
 
 @dataclass(slots=True)
 class Call:
     """State that rooms share. Everything else travels as events.
 
-    started, deadline, first_token: seconds on the monotonic clock; created: Unix time.
-    trail: what each room decided, by room; facts and counts only, never text.
+    started, deadline, first_token, last_token, first_sent: seconds on the monotonic clock; created: Unix time.
+    Tokens come from the engine; first_sent is when the first one left for the client.
+    gaps, longest_gap: how often a Token followed another from the engine, and the longest wait for one, in seconds.
+    spans: room, start, end on the monotonic clock: how long each room made the call wait. A room that did so several
+    times has one span, from its first start, as long as all of them together.
+    traceparent: the caller's W3C trace header. trail: what each room decided, by room; facts and counts, never text.
     """
 
     id: str
@@ -27,8 +37,16 @@ class Call:
     created: float = field(default_factory=time.time)
     started: float = field(default_factory=time.monotonic)
     first_token: float | None = None
+    first_sent: float | None = None
+    last_token: float | None = None
+    gaps: int = 0
+    longest_gap: float = 0.0
+    spans: list[tuple[str, float, float]] = field(default_factory=list)
+    traceparent: str | None = None
     model: str = "auto"
     choices: int = 1
+    batch: bool = False
+    messages: tuple[Message, ...] = ()
     question: str = ""
     prompt_tokens_low: int = 0
     prompt_tokens_high: int = 0
@@ -53,6 +71,20 @@ class Call:
     def note(self, room: str, **facts: Any) -> None:
         """Add facts to the trail. Never text of the caller or the model."""
         self.trail.setdefault(room, {}).update(facts)
+
+    def timed(self, room: str) -> Timed:
+        """`with call.timed("scrub"):` around what makes the call wait; adds to the room's span."""
+        return Timed(self.spans, room)
+
+    def token(self) -> None:
+        """Note that the engine has just sent a Token."""
+        now = time.monotonic()
+        if self.first_token is None:
+            self.first_token = now
+        if self.last_token is not None:
+            self.gaps += 1
+            self.longest_gap = max(self.longest_gap, now - self.last_token)
+        self.last_token = now
 
     def start(self, name: str, work: Coroutine[Any, Any, Any]) -> None:
         """Start work that a later room will wait for, so that rooms overlap."""
@@ -91,6 +123,40 @@ class Call:
     def remaining(self) -> float:
         """Seconds until the deadline."""
         return self.deadline - time.monotonic()
+
+    @property
+    def queued(self) -> float | None:
+        """Seconds from arrival until an engine was asked; None when none was, or none has ended yet."""
+        return next((start - self.started for room, start, _ in self.spans if room == "generate"), None)
+
+    @property
+    def mean_gap(self) -> float | None:
+        """Mean seconds between the engine's Tokens; None below two of them."""
+        if not self.gaps or self.first_token is None or self.last_token is None:
+            return None
+        return (self.last_token - self.first_token) / self.gaps
+
+
+class Timed:
+    """Adds the time spent inside to a room's span."""
+
+    __slots__ = ("_room", "_spans", "_start")
+
+    def __init__(self, spans: list[tuple[str, float, float]], room: str) -> None:
+        self._spans = spans
+        self._room = room
+        self._start = 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        now = time.monotonic()
+        for at, (room, start, end) in enumerate(self._spans):
+            if room == self._room:
+                self._spans[at] = (room, start, end + now - self._start)
+                return
+        self._spans.append((self._room, self._start, now))
 
 
 async def _first(encoder: Encoder, text: str) -> Vector:

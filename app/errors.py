@@ -115,14 +115,104 @@ def rate_limited(what: str, retry_after: int) -> ApiError:
     )
 
 
-def quota_exceeded() -> ApiError:
+def too_large_for_limit(what: str, limit: int, asked: int) -> ApiError:
+    """More than the limit ever holds at once: waiting is useless."""
     return ApiError(
         429,
-        "You exceeded your current quota: this call's worst case would pass the budget. Ask your admin to raise it.",
+        f"Request too large for {what}: limit {limit}, requested {asked}. Shorten the messages or `max_tokens`.",
+        type="rate_limit_error",
+        code="rate_limit_exceeded",
+        headers={"x-should-retry": "false"},
+    )
+
+
+def quota_exceeded(whose: str = "tenant") -> ApiError:
+    return ApiError(
+        429,
+        f"You exceeded your current quota: this call's worst case would pass the budget of its {whose}. "
+        "Ask your admin to raise it, or lower `max_tokens`.",
         type="insufficient_quota",
         code="insufficient_quota",
         headers={"x-should-retry": "false"},
     )
+
+
+def tenant_paused(why: str) -> ApiError:
+    return ApiError(
+        429,
+        f"Calls of this tenant are paused ({why}). Ask your admin to resume them.",
+        type="insufficient_quota",
+        code="tenant_paused",
+        headers={"x-should-retry": "false"},
+    )
+
+
+def key_suspended(why: str) -> ApiError:
+    return ApiError(
+        403,
+        f"This API key is suspended ({why}). Ask your admin to reinstate it.",
+        type="permission_error",
+        code="key_suspended",
+        headers={"x-should-retry": "false"},
+    )
+
+
+def missing_scope(scope: str) -> ApiError:
+    return ApiError(
+        403,
+        f"This API key has no scope `{scope}`. Use another key, or ask your admin for the scope.",
+        type="permission_error",
+        code="insufficient_permissions",
+    )
+
+
+def model_not_allowed(model: str, allowed: Iterable[str]) -> ApiError:
+    known = ", ".join(sorted(allowed)) or "none"
+    return ApiError(
+        403,
+        f"This API key may not use the model `{model[:100]}`. It may use: {known}.",
+        type="permission_error",
+        code="model_not_found",
+        param="model",
+    )
+
+
+def region_not_allowed(regions: Iterable[str]) -> ApiError:
+    return ApiError(
+        403,
+        f"No pool of this model stands in a region where this tenant's data may go ({', '.join(sorted(regions))}).",
+        type="permission_error",
+        code="region_not_allowed",
+        param="model",
+    )
+
+
+def too_many_tokens(limit: int) -> ApiError:
+    return bad_request(
+        f"This API key may ask for at most {limit} output tokens. Lower `max_completion_tokens`.",
+        param="max_completion_tokens",
+        code="invalid_value",
+    )
+
+
+def idempotency_busy() -> ApiError:
+    return ApiError(
+        409,
+        "A request with this Idempotency-Key is still being answered. Please try again.",
+        code="idempotency_in_progress",
+        retry_after=1,
+    )
+
+
+def idempotency_differs() -> ApiError:
+    return bad_request(
+        "This Idempotency-Key was used with another request. Use a new key for a new request.",
+        code="idempotency_key_reuse",
+    )
+
+
+def bad_idempotency_key() -> ApiError:
+    return bad_request("An Idempotency-Key has 1 to 255 printable ASCII characters.", code="invalid_idempotency_key")
 
 
 def overloaded(retry_after: int = 1) -> ApiError:

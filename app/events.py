@@ -6,7 +6,7 @@ Every event is frozen: a room that changes one yields a new one (`dataclasses.re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +21,22 @@ class Message:
     text: str
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Its text, and the arguments of each of its tool calls: all that was written by somebody."""
+        return (self.text, *(call["function"]["arguments"] for call in self.extra.get("tool_calls") or ()))
+
+    def saying(self, texts: Sequence[str]) -> Message:
+        """The same message with other `texts`."""
+        text, *arguments = texts
+        if not arguments:
+            return replace(self, text=text)
+        calls = [
+            {**call, "function": {**call["function"], "arguments": new}}
+            for call, new in zip(self.extra["tool_calls"], arguments, strict=True)
+        ]
+        return replace(self, text=text, extra={**self.extra, "tool_calls": calls})
+
     def wire(self) -> dict[str, Any]:
         """The message as OpenAI's chat API spells it."""
         return {"role": self.role, "content": self.text, **self.extra}
@@ -30,12 +46,14 @@ class Message:
 class Prompt:
     """What the caller asked. `params` holds OpenAI's sampling fields by name, only those that were sent.
 
-    model: `auto`, a tier's name or a pool's model id.
+    model: `auto`, a tier's name or a pool's model id. raw: the one message's text is the engine's whole prompt, to be
+    continued as it stands (the legacy completions API).
     """
 
     messages: tuple[Message, ...]
     model: str = "auto"
     params: Mapping[str, Any] = field(default_factory=dict)
+    raw: bool = False
 
     @property
     def choices(self) -> int:
@@ -44,8 +62,14 @@ class Prompt:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The text of every message, in order."""
-        return tuple(message.text for message in self.messages)
+        """Every text of every message, in order."""
+        return tuple(text for message in self.messages for text in message.texts)
+
+    def saying(self, texts: Sequence[str]) -> Prompt:
+        """The same prompt with other `texts`."""
+        left = iter(texts)
+        messages = [message.saying([next(left) for _ in message.texts]) for message in self.messages]
+        return replace(self, messages=tuple(messages))
 
     @property
     def question(self) -> str:
@@ -54,9 +78,20 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolDelta:
+    """A piece of one tool call. index: which of the choice's calls; id and name come with its first piece."""
+
+    index: int
+    arguments: str = ""
+    id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """A piece of one choice's answer: often one model token, sometimes several, sometimes only its end.
 
+    A piece of a tool call has `tool` and no text.
     logprobs: OpenAI's `choices[].logprobs.content` entries for this piece.
     finish_reason: set on the last Token of a choice: stop | length | tool_calls | content_filter.
     """
@@ -65,6 +100,16 @@ class Token:
     choice: int = 0
     logprobs: Sequence[Mapping[str, Any]] | None = None
     finish_reason: str | None = None
+    tool: ToolDelta | None = None
+
+    @property
+    def said(self) -> str:
+        """What the model wrote: text, or a tool's arguments."""
+        return self.tool.arguments if self.tool else self.text
+
+    def saying(self, said: str) -> Token:
+        """The same piece with other words."""
+        return replace(self, tool=replace(self.tool, arguments=said)) if self.tool else replace(self, text=said)
 
 
 @dataclass(frozen=True, slots=True)

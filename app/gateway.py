@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from app import errors
-from app.call import Call
+from app.call import CALL_ID, Call
 from app.config import Graph, Policy, check
 from app.events import Prompt
 from app.pipe import Services, build
 from app.ports import Principal
 from app.rules.routing import Menu
 from app.stage import Events, Pipe
+
+GRACE = 120.0
+"""Seconds after a call's deadline in which it is settled; then its reservation is given up for lost."""
 
 
 class Answers(Protocol):
@@ -45,14 +48,21 @@ class Gateway:
         check(self.graph, policy)
         menu = Menu.of(self.graph, policy)
         self.pipe = build(self.services, policy, menu)
+        self.services.ledger.watch(policy.watch.vigilance, policy.generate.deadline + GRACE)
         self.policy, self.menu = policy, menu
 
     def open(
-        self, who: Principal, prompt: Prompt, *, read_cache: bool = True, write_cache: bool = True
+        self,
+        who: Principal,
+        prompt: Prompt,
+        *,
+        read_cache: bool = True,
+        write_cache: bool = True,
+        traceparent: str | None = None,
     ) -> tuple[Call, Events]:
         """A new call and its events. The caller must close the events; only then is the call settled.
 
-        Raises ApiError (503) when the gateway is full.
+        traceparent: the caller's W3C trace header. Raises ApiError (503) when the gateway is full.
         """
         if self.in_flight >= self.policy.admit.max_in_flight:
             raise errors.overloaded()
@@ -61,9 +71,12 @@ class Gateway:
             who=who,
             deadline=time.monotonic() + self.policy.generate.deadline,
             model=prompt.model,
+            messages=prompt.messages,
+            traceparent=traceparent,
             read_cache=read_cache,
             write_cache=write_cache,
         )
+        CALL_ID.set(call.id)
         return call, self.pipe(call, prompt)
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from app.call import Call
 from app.config import Policy
 from app.events import Prompt
-from app.ports import Classifier, Complexity, Encoder, Engine, Index, Ledger, Scrubber, UsageRow
+from app.ports import Classifier, Complexity, Contents, Encoder, Engine, Index, Journal, Ledger, Scrubber
 from app.rules.routing import Health, Menu
 from app.stage import Early, Events, Pipe, Stage, fold
 from app.stages.admit import Admit
@@ -21,12 +21,12 @@ from app.stages.remember import Remember
 from app.stages.restore import Restore
 from app.stages.route import Route
 from app.stages.scrub import Scrub
-from app.stages.settle import Settle
+from app.stages.settle import Observe, Settle
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Every port, wired. count: text -> tokens. observe: called with each usage row."""
+    """Every port, wired. count: text -> tokens. observe: called with each usage row and its call."""
 
     encoder: Encoder
     scrubber: Scrubber
@@ -36,8 +36,10 @@ class Services:
     index: Index
     engines: Mapping[str, Engine]
     ledger: Ledger
+    journal: Journal
+    contents: Contents
     count: Callable[[str], int]
-    observe: Callable[[UsageRow], None]
+    observe: Observe
 
 
 class Overlap:
@@ -66,12 +68,12 @@ def build(services: Services, policy: Policy, menu: Menu) -> Pipe:
         "scrub": Scrub(services.scrubber, policy.scrub),
         "guard": guard,
         "recall": Recall(services.encoder, services.index, policy.recall),
-        "route": Route(services.encoder, services.complexity, menu, health),
+        "route": Route(services.encoder, services.complexity, menu, health, ledger=services.ledger),
         "generate": Generate(services.engines, menu, health, policy.generate),
         "moderate": Moderate(services.moderator, policy.moderate),
         "remember": Remember(services.encoder, services.index, policy.recall),
         "restore": Restore(),
-        "settle": Settle(services.ledger, menu.prices, policy.price_list, services.observe),
+        "settle": Settle(services.journal, services.contents, menu, services.observe),
     }
     order: list[Stage] = [rooms[name] for name in policy.rooms]
     if "guard" in policy.rooms and policy.guard.mode == "alongside":

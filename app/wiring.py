@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from app.adapters.fakes import FakeEngine
 from app.adapters.tokens import counter
 from app.adapters.upstream import UpstreamEngine
 from app.config import ConfigError, FakePool, Graph, Pool, UpstreamPool
 from app.pipe import Services
-from app.ports import Engine, Ledger, UsageRow
+from app.ports import Contents, Engine, Journal, Ledger
 from app.registry import load
+from app.stages.settle import Observe
+
+
+class Books(Protocol):
+    """Who calls, what is billed, and who is told of it (app.house.House)."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    @property
+    def journal(self) -> Journal: ...
+
+    @property
+    def contents(self) -> Contents: ...
+
+    @property
+    def observe(self) -> Observe: ...
 
 
 def wire(
     graph: Graph,
-    ledger: Ledger,
-    observe: Callable[[UsageRow], None],
+    books: Books,
     *,
     ports: Mapping[str, Any] | None = None,
     engines: Mapping[str, Engine] | None = None,
@@ -36,9 +52,11 @@ def wire(
         moderator=made["moderator"],
         index=made["cache"],
         engines={name: (engines or {}).get(name) or engine(name, pool) for name, pool in graph.pools.items()},
-        ledger=ledger,
+        ledger=books.ledger,
+        journal=books.journal,
+        contents=books.contents,
         count=counter(graph.tokenizer),
-        observe=observe,
+        observe=books.observe,
     )
 
 

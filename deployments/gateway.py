@@ -10,13 +10,12 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from app.adapters.metrics import Metrics
-from app.adapters.sql.ledger import SqlLedger, Terms
 from app.config import ConfigError, parse_graph, parse_policy
 from app.gateway import Gateway
+from app.house import House
 from app.http.app import create_app
-from app.stages.settle import drain
-from app.state import database_url, development_key
+from app.rules.terms import Terms
+from app.state import development_key
 from app.wiring import wire
 from deployments.clients import CLIENTS
 from deployments.handles import ServeEngine
@@ -34,19 +33,18 @@ class GatewayServer:
         self, graph: dict[str, Any], ports: dict[str, DeploymentHandle], pools: dict[str, DeploymentHandle]
     ) -> None:
         self._graph = parse_graph(graph)
-        self._metrics = Metrics()
-        self._ledger = SqlLedger(database_url(self._graph.state.database))
-        if self._graph.state.development_key:
-            await self._ledger.ensure_tenant("development")
-            await self._ledger.ensure_key(development_key(), "development", DEVELOPMENT)
+        self._house = House(self._graph.state.database)
         services = wire(
             self._graph,
-            self._ledger,
-            self._metrics.observe,
+            self._house,
             ports={name: CLIENTS[name](name, handle) for name, handle in ports.items()},
             engines={name: ServeEngine(handle) for name, handle in pools.items()},
         )
         self._gateway = Gateway(self._graph, services)
+        await self._house.start(lambda: self._gateway.in_flight)
+        if self._graph.state.development_key:
+            await self._house.office.ensure_tenant("development")
+            await self._house.office.ensure_key(development_key(), "development", DEVELOPMENT)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Take a new policy; calls on their way finish under the old one.
@@ -61,12 +59,12 @@ class GatewayServer:
                 raise
             log.error("the new policy is wrong, the old one stays: %s", error)  # noqa: TRY400 - no trace needed
         else:
+            self._house.see(self._gateway.policy.sight)
             log.info("policy applied: rooms %s", " -> ".join(self._gateway.policy.rooms))
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
-        return create_app(self._gateway, self._metrics.export, sends_id=False)  # Serve's proxy sends its own
+        return create_app(self._gateway, self._house.desk, sends_id=False)  # Serve's proxy sends its own
 
     async def __del__(self) -> None:
         async with asyncio.timeout(10):
-            await drain()
-            await self._ledger.close()
+            await self._house.stop()

@@ -19,7 +19,7 @@ from ray.serve.context import _set_request_context
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from app.adapters.openai_stream import STREAM_OPTIONS
-from app.events import Token, Usage
+from app.events import Token, ToolDelta, Usage
 from app.ports import EngineError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Chat:
 def encode(usage: Usage | None, tokens: list[Token]) -> bytes:
     """A batch, in the pool. Bytes, because Ray sends them without pickling."""
     counts = (usage.prompt, usage.completion, usage.cached) if usage else None
-    return orjson.dumps((counts, [(t.text, t.choice, t.logprobs, t.finish_reason) for t in tokens]))
+    return orjson.dumps((counts, [_row(token) for token in tokens]))
 
 
 def decode(batch: bytes) -> tuple[Usage | None, list[Token]]:
@@ -68,7 +68,15 @@ def decode(batch: bytes) -> tuple[Usage | None, list[Token]]:
     counts, rows = orjson.loads(batch)
     if isinstance(rows, dict):
         raise EngineError(**rows)
-    return Usage(*counts) if counts else None, [Token(*row) for row in rows]
+    return Usage(*counts) if counts else None, [
+        Token(*row[:4], *(ToolDelta(*part) for part in row[4:])) for row in rows
+    ]
+
+
+def _row(token: Token) -> tuple[Any, ...]:
+    plain = (token.text, token.choice, token.logprobs, token.finish_reason)
+    tool = token.tool
+    return (*plain, (tool.index, tool.arguments, tool.id, tool.name)) if tool else plain
 
 
 def encode_error(error: EngineError) -> bytes:

@@ -14,6 +14,7 @@ from ray import serve
 from ray.serve.deployment import Application
 
 from app.config import Graph, VllmPool, check, parse_graph
+from app.state import folder
 from deployments.gateway import GatewayServer
 from deployments.options import environment, serve_options
 from deployments.pools import build_pool
@@ -27,7 +28,9 @@ def build(args: dict[str, Any]) -> Application:
     graph = parse_graph(args)
     ports = {name: bind_port(graph, name) for name, port in graph.ports.items() if port.placement == "deployment"}
     pools = {name: build_pool(name, pool) for name, pool in graph.pools.items() if isinstance(pool, VllmPool)}
-    gateway = serve.deployment(GatewayServer, name="Gateway").options(**serve_options(graph.gateway, environment()))
+    # Gateways of one machine add their metrics up, so that a scrape of any of them sees all.
+    metrics = environment(PROMETHEUS_MULTIPROC_DIR=str(folder() / "metrics"))
+    gateway = serve.deployment(GatewayServer, name="Gateway").options(**serve_options(graph.gateway, metrics))
     if graph.policy is not None:
         check(graph, graph.policy)
         gateway = gateway.options(user_config=graph.policy.model_dump(mode="json"))

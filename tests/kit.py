@@ -7,7 +7,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import uvicorn
@@ -15,24 +15,35 @@ import uvicorn
 from app.adapters.fakes import (
     FakeClassifier,
     FakeComplexity,
+    FakeContents,
     FakeEncoder,
     FakeEngine,
     FakeIndex,
     FakeLedger,
     FakeScrubber,
 )
+from app.adapters.journal import Direct
 from app.adapters.metrics import Metrics
 from app.adapters.tokens import estimate
 from app.call import Call
 from app.config import Graph, Policy
 from app.events import Event, Message, Prompt, Token
 from app.gateway import Gateway
-from app.http.app import create_app
+from app.http.app import Desk, create_app
 from app.pipe import Services
-from app.ports import Principal
+from app.ports import Limit, Principal
 
 KEY = "sk-test"
 WHO = Principal(tenant="acme", key_id="key_1")
+
+
+def limited(who: Principal = WHO, **amounts: int) -> Principal:
+    """`who` with limits of its key: `requests`, `tokens` a minute, `concurrent`."""
+    per = {"requests": "minute", "tokens": "minute", "concurrent": "now"}
+    limits = tuple(Limit(f"key:{who.key_id}", kind, per[kind], amount) for kind, amount in amounts.items())
+    return replace(who, limits=limits)
+
+
 PRICE = {"input": "1", "cached_input": "0.5", "output": "2"}
 
 
@@ -67,6 +78,7 @@ class Kit:
     encoder: Any = field(default_factory=FakeEncoder)
     complexity: Any = field(default_factory=FakeComplexity)
     index: Any = field(default_factory=FakeIndex)
+    contents: FakeContents = field(default_factory=FakeContents)
     ledger: FakeLedger = field(default_factory=lambda: FakeLedger({KEY: WHO}))
     metrics: Metrics = field(default_factory=Metrics)
 
@@ -80,6 +92,8 @@ class Kit:
             index=self.index,
             engines=self.engines,
             ledger=self.ledger,
+            journal=Direct(self.ledger),
+            contents=self.contents,
             count=estimate,
             observe=self.metrics.observe,
         )
@@ -120,7 +134,7 @@ def free_port() -> int:
 def serving(gateway: Gateway, metrics: Metrics | None = None) -> Iterator[str]:
     """The gateway behind uvicorn in a thread of its own; yields its base URL."""
     port = free_port()
-    app = create_app(gateway, (metrics or Metrics()).export)
+    app = create_app(gateway, Desk((metrics or Metrics()).export))
     server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -18,41 +18,68 @@ INSTALL = (
 )
 
 
-@contextlib.contextmanager
-def server(*, durable: bool = False) -> Iterator[str]:
-    """Yield the URL of a fresh, empty PostgreSQL; stop and remove it afterwards. durable: with fsync."""
-    binaries = _binaries()
-    user = _unprivileged()
-    folder = Path(tempfile.mkdtemp(prefix="penstock-postgres-"))
-    if user:
-        shutil.chown(folder, user, pwd.getpwnam(user).pw_gid)
+class Server:
+    """A PostgreSQL of its own in `folder`, on a free loopback port. durable: with fsync."""
 
-    def call(program: str, *args: str) -> None:
-        group = pwd.getpwnam(user).pw_gid if user else None
-        command = [str(binaries / program), "--pgdata", str(folder / "data"), *args]
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        self._folder = folder
+        self._user = _unprivileged()
+        if self._user:
+            shutil.chown(folder, self._user, pwd.getpwnam(self._user).pw_gid)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self._fsync = "on" if durable else "off"
+        self._call("initdb", "--auth", "trust", "--username", "penstock", "--encoding", "UTF8", "--no-sync")
+
+    @property
+    def url(self) -> str:
+        """Of its own database."""
+        return f"postgresql://penstock@127.0.0.1:{self._port}/postgres"
+
+    def start(self) -> None:
+        """Start it on the data that it has; returns when it takes connections."""
+        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync={self._fsync}"
+        self._call("pg_ctl", "--wait", "--log", str(self._folder / "server.log"), "--options", options, "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it. mode: pg_ctl's; `immediate` is a crash, `fast` cuts connections and rolls back."""
+        self._call("pg_ctl", "--wait", "--mode", mode, "stop")
+
+    def _call(self, program: str, *args: str) -> None:
+        user, group = self._user, pwd.getpwnam(self._user).pw_gid if self._user else None
+        command = [str(_binaries() / program), "--pgdata", str(self._folder / "data"), *args]
         # to a file: the server keeps what it inherits open, and a pipe would never end
-        with (folder / "calls.log").open("a+") as log:
+        with (self._folder / "calls.log").open("a+") as log:
             done = subprocess.run(
                 command, user=user, group=group, extra_groups=[] if user else None, stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL, cwd=folder, check=False, timeout=120,
+                stdin=subprocess.DEVNULL, cwd=self._folder, check=False, timeout=120,
             )  # fmt: skip
             log.seek(0)
             assert done.returncode == 0, f"{program} failed:\n{log.read()}"
 
+
+@contextlib.contextmanager
+def own_server(*, durable: bool = False) -> Iterator[Server]:
+    """Yield a fresh, empty PostgreSQL that runs and may be stopped and started; remove it afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="penstock-postgres-"))
     try:
-        call("initdb", "--auth", "trust", "--username", "penstock", "--encoding", "UTF8", "--no-sync")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        fsync = "on" if durable else "off"
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync={fsync}"
-        call("pg_ctl", "--wait", "--log", str(folder / "server.log"), "--options", options, "start")
+        made = Server(folder, durable=durable)
+        made.start()
         try:
-            yield f"postgresql://penstock@127.0.0.1:{port}/postgres"
+            yield made
         finally:
-            call("pg_ctl", "--wait", "--mode", "immediate", "stop")
+            with contextlib.suppress(AssertionError):  # it may have been stopped
+                made.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def server(*, durable: bool = False) -> Iterator[str]:
+    """Yield the URL of a fresh, empty PostgreSQL; stop and remove it afterwards. durable: with fsync."""
+    with own_server(durable=durable) as made:
+        yield made.url
 
 
 @contextlib.contextmanager

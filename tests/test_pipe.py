@@ -13,7 +13,7 @@ from app.adapters.fakes import FakeClassifier, FakeEncoder, FakeEngine, FakeLedg
 from app.config import ROOMS
 from app.events import Failure, Refusal, Token
 from app.ports import PortError, Principal
-from tests.kit import KEY, WHO, Kit, ask, collect, run, text_of, until
+from tests.kit import KEY, WHO, Kit, ask, collect, limited, run, text_of, until
 
 
 async def test_an_answer_passes_every_room_and_is_billed_once() -> None:
@@ -274,7 +274,7 @@ async def test_a_row_that_cannot_be_written_is_whole_in_the_log(caplog: pytest.L
 
 
 async def test_a_denied_call_is_refused_with_when_to_come_back() -> None:
-    who = Principal("acme", "key_1", requests_per_minute=1)
+    who = limited(requests=1)
     kit = Kit(ledger=FakeLedger({KEY: who}))
     gateway = kit.gateway()
     answers = []

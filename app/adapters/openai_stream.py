@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from app.events import Token, Usage
+from app.events import Token, ToolDelta, Usage
 from app.ports import EngineError
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ class ChatStream:
         if chunk.get("error"):
             raise engine_error(chunk)
         choices = chunk.get("choices") or ()
-        tokens = [token for choice in choices if (token := _token(choice))]
+        tokens = [token for choice in choices for token in _tokens(choice)]
         if (said := chunk.get("usage")) is not None:
             usage = self._counted(said, choices)
-        elif pieces := sum(bool(token.text) for token in tokens):
+        elif pieces := sum(bool(token.said) for token in tokens):
             usage = Usage(self.usage.prompt, self.usage.completion + pieces, self.usage.cached)
         else:
             usage = self.usage
@@ -97,15 +97,27 @@ def _payloads(data: str | bytes) -> Iterator[str]:
             yield line[5:].strip()
 
 
-def _token(choice: Mapping[str, Any]) -> Token | None:
-    """A choice of a chunk as a Token; None for the empty delta that only names the role."""
-    text = (choice.get("delta") or {}).get("content") or ""
+def _tokens(choice: Mapping[str, Any]) -> Iterator[Token]:
+    """A choice of a chunk as Tokens: its text, its tool calls' pieces, its end. None for a delta of the role alone."""
+    delta, index = choice.get("delta") or {}, choice.get("index") or 0
+    text = delta.get("content") or choice.get("text") or ""
     finish = choice.get("finish_reason")
     logprobs = choice.get("logprobs")
     content = logprobs.get("content") if logprobs else None
-    if not text and not finish and not content:
-        return None
-    return Token(text, choice.get("index") or 0, content, finish)
+    tools = [_tool(piece) for piece in delta.get("tool_calls") or ()]
+    ends_here = finish if not tools else None
+    if text or content or ends_here:
+        yield Token(text, index, content, ends_here)
+    for tool in tools:
+        yield Token("", index, tool=tool)
+    if tools and finish:
+        yield Token("", index, finish_reason=finish)
+
+
+def _tool(piece: Mapping[str, Any]) -> ToolDelta:
+    function = piece.get("function") or {}
+    arguments, name = function.get("arguments") or "", function.get("name")
+    return ToolDelta(piece.get("index") or 0, arguments, piece.get("id"), name)
 
 
 def engine_error(body: Any, status: int | None = None) -> EngineError:

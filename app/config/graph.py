@@ -102,9 +102,13 @@ Pool = Annotated[VllmPool | UpstreamPool | FakePool, Field(discriminator="kind")
 
 
 class State(Strict):
-    """Where durable state lives. `database`: a SQLAlchemy URL; `None` is SQLite in Penstock's state folder."""
+    """Where durable state lives. `database`: a SQLAlchemy URL; `None` is SQLite in Penstock's state folder.
+
+    currency: what every price is in, as invoices name it.
+    """
 
     database: str | None = None
+    currency: str = "USD"
     development_key: bool = False
 
 

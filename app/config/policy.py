@@ -7,17 +7,46 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from app.config.base import Strict
+from app.config.base import Strict, choose
 from app.config.order import ROOMS, check_order
+from app.config.watch import Door, Sight, Watch
 
 
 class Prices(Strict):
-    """Money for 1M tokens. `hit`: the share of the full price that a semantic-cache hit costs."""
+    """Money for 1M tokens. `hit`: the share of the full price that a semantic-cache hit costs; `batch`: that a call
+    of the batch API does.
+    """
 
     input: Annotated[Decimal, Field(ge=0)]
     cached_input: Annotated[Decimal, Field(ge=0)]
     output: Annotated[Decimal, Field(ge=0)]
     hit: Annotated[Decimal, Field(ge=0, le=1)] = Decimal("0.1")
+    batch: Annotated[Decimal, Field(gt=0, le=1)] = Decimal("0.5")
+
+
+class Goods(Strict):
+    """What a pool's tokens cost us: either a replica of ours, by the hour and its tokens a second at full load, or an
+    upstream's prices for 1M tokens.
+    """
+
+    gpu_hour: Annotated[Decimal, Field(ge=0, description="money for one GPU for an hour")] | None = None
+    gpus: Annotated[Decimal, Field(gt=0, description="of one replica; may be a fraction; default 1")] | None = None
+    input_tokens_per_second: Annotated[Decimal, Field(gt=0)] | None = None
+    output_tokens_per_second: Annotated[Decimal, Field(gt=0)] | None = None
+    input: Annotated[Decimal, Field(ge=0)] | None = None
+    cached_input: Annotated[Decimal, Field(ge=0)] | None = None
+    output: Annotated[Decimal, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Goods:
+        hosted = {"gpu_hour", "input_tokens_per_second", "output_tokens_per_second"}
+        bought = {"input", "cached_input", "output"}
+        said = {name for name, value in self if value is not None}
+        if said - {"gpus"} != hosted and said != bought:
+            ways = [", ".join(sorted(names)) for names in (hosted, bought)]
+            msg = f"write {ways[0]} (and gpus) for replicas of ours, or {ways[1]} for an upstream"
+            raise ValueError(msg)
+        return self
 
 
 class Tier(Strict):
@@ -102,8 +131,29 @@ class Policy(Strict):
     recall: Recall = Recall()
     generate: Generate = Generate()
     moderate: Moderate = Moderate()
+    watch: Watch = Watch()
+    door: Door = Door()
+    sight: Sight = Sight()
     tiers: dict[str, Tier]
-    price_list: str = "default"
+    price_list: str = Field(default="default", description="the name of the standard list: the tiers' `price`")
+    price_lists: dict[str, dict[str, Prices]] = Field(
+        default_factory=dict, description="contracts: name -> tier -> prices; a tier left out has the standard ones"
+    )
+    model_prices: dict[str, Prices] = Field(
+        default_factory=dict, description="by model id: models that are priced apart from their tier"
+    )
+    goods: dict[str, Goods] = Field(default_factory=dict, description="by pool: what its tokens cost us; default 0")
+
+    @model_validator(mode="after")
+    def _priced(self) -> Policy:
+        if self.price_list in self.price_lists:
+            msg = f"price_lists.{self.price_list}: that is the standard list, its prices stand at the tiers"
+            raise ValueError(msg)
+        for name, prices in self.price_lists.items():
+            for tier in prices:
+                if tier not in self.tiers:
+                    raise choose(f"price_lists.{name}", tier, self.tiers)
+        return self
 
     @model_validator(mode="after")
     def _legal(self) -> Policy:

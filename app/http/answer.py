@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.call import Call
 from app.errors import ApiError
-from app.events import Event, Failure, Refusal, Token, Usage
+from app.events import Event, Failure, Refusal, Token, ToolDelta, Usage
 from app.gateway import Gateway
 from app.http.failure import error_headers
 from app.http.headers import of_call
@@ -76,19 +76,22 @@ async def _hung_up(receive: Receive) -> None:
         pass
 
 
-async def _head(send: Send, status: int, kind: str, headers: Mapping[str, str]) -> None:
+async def send_head(send: Send, status: int, kind: str, headers: Mapping[str, str]) -> None:
+    """Begin the answer. kind: its content type."""
     raw = [(b"content-type", kind.encode())] + [(k.encode(), v.encode("latin-1")) for k, v in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw})
 
 
-async def _json(send: Send, status: int, body: Any, headers: Mapping[str, str]) -> None:
+async def send_json(send: Send, status: int, body: Any, headers: Mapping[str, str]) -> None:
+    """The whole answer, as JSON."""
     content = orjson.dumps(body)
-    await _head(send, status, JSON, {"content-length": str(len(content)), **headers})
+    await send_head(send, status, JSON, {"content-length": str(len(content)), **headers})
     await send({"type": "http.response.body", "body": content})
 
 
-async def _error(send: Send, error: ApiError, call: Call) -> None:
-    await _json(send, error.status, error.body(), error_headers(error) | of_call(call, settled=True))
+async def send_error(send: Send, error: ApiError, call: Call) -> None:
+    """The whole answer, as an error of this call's."""
+    await send_json(send, error.status, error.body(), error_headers(error) | of_call(call, settled=True))
 
 
 def usage_body(usage: Usage) -> dict[str, Any]:
@@ -110,32 +113,60 @@ def ends_call(event: Event) -> ApiError | None:
 
 
 @dataclass(slots=True)
-class _Choice:
+class Choice:
+    """One choice of a whole answer, as it is put together from its Tokens."""
+
     texts: list[str] = field(default_factory=list)
     logprobs: list[Mapping[str, Any]] = field(default_factory=list)
+    tools: dict[int, dict[str, Any]] = field(default_factory=dict)
     finish_reason: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return "".join(self.texts)
+
+    @property
+    def tool_calls(self) -> list[dict[str, Any]]:
+        """The whole tool calls, as OpenAI spells them."""
+        return [call for _, call in sorted(self.tools.items())]
+
+    def add(self, token: Token) -> None:
+        """Take its next Token in."""
+        self.logprobs.extend(token.logprobs or ())
+        self.finish_reason = token.finish_reason or self.finish_reason
+        if token.tool is None:
+            self.texts.append(token.text)
+            return
+        new = {"id": token.tool.id, "type": "function", "function": {"name": token.tool.name, "arguments": ""}}
+        self.tools.setdefault(token.tool.index, new)["function"]["arguments"] += token.tool.arguments
+
+
+async def collect(events: Events) -> dict[int, Choice] | ApiError:
+    """The whole answer by choice, or the error that ended the call."""
+    choices: dict[int, Choice] = {}
+    async for event in events:
+        if error := ends_call(event):
+            await events.aclose()
+            return error
+        if isinstance(event, Token):
+            choices.setdefault(event.choice, Choice()).add(event)
+        elif isinstance(event, Refusal):
+            choices.setdefault(event.choice or 0, Choice()).finish_reason = "content_filter"
+    return choices
 
 
 class ChatAnswer(CallResponse):
     """`chat.completion`: the whole answer as one JSON object."""
 
     async def _run(self, send: Send) -> None:
-        choices: dict[int, _Choice] = {}
-        async for event in self.events:
-            if error := ends_call(event):
-                await self.events.aclose()
-                await _error(send, error, self.call)
-                return
-            if isinstance(event, Token):
-                choice = choices.setdefault(event.choice, _Choice())
-                choice.texts.append(event.text)
-                choice.logprobs.extend(event.logprobs or ())
-                choice.finish_reason = event.finish_reason or choice.finish_reason
-            elif isinstance(event, Refusal):
-                choices.setdefault(event.choice or 0, _Choice()).finish_reason = "content_filter"
-        await _json(send, 200, self._body(choices), of_call(self.call, settled=True))
+        choices = await collect(self.events)
+        if isinstance(choices, ApiError):
+            await send_error(send, choices, self.call)
+            return
+        await send_json(send, 200, self._body(choices), of_call(self.call, settled=True))
 
-    def _body(self, choices: Mapping[int, _Choice]) -> dict[str, Any]:
+    def _body(self, choices: Mapping[int, Choice]) -> dict[str, Any]:
         return {
             "id": self.call.id,
             "object": "chat.completion",
@@ -144,7 +175,7 @@ class ChatAnswer(CallResponse):
             "choices": [
                 {
                     "index": index,
-                    "message": {"role": "assistant", "content": "".join(choice.texts), "refusal": None},
+                    "message": _message(choice),
                     "logprobs": {"content": choice.logprobs, "refusal": None} if choice.logprobs else None,
                     "finish_reason": choice.finish_reason or "stop",
                 }
@@ -154,6 +185,12 @@ class ChatAnswer(CallResponse):
             "service_tier": "default",
             "system_fingerprint": f"fp_{self.call.pool or 'cache'}",
         }
+
+
+def _message(choice: Choice) -> dict[str, Any]:
+    message = {"role": "assistant", "content": choice.text, "refusal": None}
+    calls = choice.tool_calls
+    return {**message, "content": choice.text or None, "tool_calls": calls} if calls else message
 
 
 class ChatStream(CallResponse):
@@ -171,7 +208,7 @@ class ChatStream(CallResponse):
             error = ends_call(event)
             if error and not started:
                 await self.events.aclose()
-                await _error(send, error, self.call)
+                await send_error(send, error, self.call)
                 return
             if isinstance(event, Usage):
                 continue
@@ -200,7 +237,7 @@ class ChatStream(CallResponse):
             head["usage"] = None
         self._before = b"data: " + orjson.dumps(head)[:-1]
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-        await _head(send, 200, SSE, headers | of_call(self.call, settled=False))
+        await send_head(send, 200, SSE, headers | of_call(self.call, settled=False))
 
     def _chunk(self, event: Event) -> bytes:
         if isinstance(event, Token):
@@ -208,7 +245,9 @@ class ChatStream(CallResponse):
             if event.choice not in self._opened:
                 self._opened.add(event.choice)
                 body = self._delta(event.choice, {"role": "assistant", "content": "", "refusal": None})
-            if event.text or event.logprobs:
+            if event.tool is not None:
+                body += self._delta(event.choice, {"tool_calls": [_tool_delta(event.tool)]})
+            elif event.text or event.logprobs:
                 body += self._delta(event.choice, {"content": event.text}, logprobs=event.logprobs)
             return body + (self._delta(event.choice, {}, finish=event.finish_reason) if event.finish_reason else b"")
         if isinstance(event, Refusal) and event.choice is not None:
@@ -231,3 +270,11 @@ class ChatStream(CallResponse):
         counted = usage_body(self.call.usage)
         before = self._before.removesuffix(b',"usage":null')
         return before + b',"choices":[],"usage":' + orjson.dumps(counted) + b"}\n\ndata: [DONE]\n\n"
+
+
+def _tool_delta(tool: ToolDelta) -> dict[str, Any]:
+    """A piece of a tool call as OpenAI streams it: id, type and name once, with its first piece."""
+    function: dict[str, Any] = {"arguments": tool.arguments}
+    if tool.id is None:
+        return {"index": tool.index, "function": function}
+    return {"index": tool.index, "id": tool.id, "type": "function", "function": {"name": tool.name, **function}}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -12,8 +14,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from app import errors
+from app.adapters.sql.idempotency import Idempotency
+from app.adapters.sql.office import Office
 from app.errors import ApiError
 from app.gateway import Gateway
+from app.http.auth import door_of
 from app.http.failure import JsonError
 from app.http.headers import Stamp
 from app.http.routes import chat, models, ops
@@ -45,13 +50,33 @@ async def _gone(_: Request, __: Exception) -> Response:
     return Response(status_code=499)
 
 
-def create_app(gateway: Gateway, metrics: Callable[[], tuple[bytes, str]], *, sends_id: bool = True) -> ASGIApp:
-    """`metrics`: what /metrics answers, as (body, content type). `sends_id`: as headers.Stamp."""
-    app = FastAPI(title="Penstock", docs_url=None, redoc_url=None)
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the HTTP surface needs beside the gateway. metrics: what /metrics answers, as (body, content type).
+
+    told: hears of requests that were stopped before they were calls. office, admin_key: None is no admin API.
+    """
+
+    metrics: Callable[[], tuple[bytes, str]]
+    told: Callable[[str], None] = lambda _: None
+    idempotency: Idempotency | None = None
+    office: Office | None = None
+    admin_key: str = ""
+
+
+def create_app(gateway: Gateway, desk: Desk, *, sends_id: bool = True, lifespan: Any = None) -> ASGIApp:
+    """`sends_id`: as headers.Stamp. `lifespan`: as FastAPI's."""
+    app = FastAPI(title="Penstock", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.gateway = gateway
-    app.state.metrics = metrics
+    app.state.metrics = desk.metrics
+    app.state.told = desk.told
+    app.state.idempotency = desk.idempotency
     for routes in (chat, models, ops):
         app.include_router(routes.router)
+    if desk.office is not None and desk.admin_key:
+        from app.http.admin import install
+
+        install(app, desk.office, desk.admin_key, door=lambda: door_of(app), currency=gateway.graph.state.currency)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(PortError, _port_error)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from starlette.applications import Starlette
 from starlette.requests import Request
 
 from app import errors
+from app.http.door import Door
 from app.ports import Ledger, Principal
 
 
@@ -16,12 +18,32 @@ def presented_key(request: Request) -> str | None:
     return request.headers.get("x-api-key") or request.headers.get("api-key")
 
 
-async def authenticate(request: Request, ledger: Ledger) -> Principal:
-    """The key's owner. Raises ApiError (401)."""
+def door_of(app: Starlette) -> Door:
+    """The door as the policy in force has it: a changed one starts with fresh counts."""
+    state = app.state
+    settings = state.gateway.policy.door
+    if getattr(state, "door_settings", None) != settings:
+        state.door_settings = settings
+        state.door = Door(**settings.model_dump(), told=state.told)
+    door: Door = state.door
+    return door
+
+
+async def authenticate(request: Request, ledger: Ledger, scope: str) -> Principal:
+    """The key's owner, who may do what `scope` names. Raises ApiError (401, 403, 429)."""
+    door = door_of(request.app)
+    door.check(request)
     key = presented_key(request)
-    if not key:
-        raise errors.missing_key()
-    who = await ledger.identify(key)
+    who = await ledger.identify(key) if key else None
     if who is None:
-        raise errors.wrong_key()
+        if key:
+            door.failed(request)
+        request.app.state.told("wrong_key" if key else "missing_key")
+        raise errors.wrong_key() if key else errors.missing_key()
+    if who.suspended:
+        raise errors.key_suspended(who.suspended)
+    if who.paused:
+        raise errors.tenant_paused(who.paused)
+    if who.scopes and scope not in who.scopes:
+        raise errors.missing_scope(scope)
     return who

@@ -13,7 +13,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import errors
-from app.call import Call
+from app.call import REQUEST_ID, Call
 from app.http.failure import JsonError
 from app.ports import Window
 
@@ -76,6 +76,7 @@ class Stamp:
             return
         started = time.perf_counter()
         request_id = _sent(scope, b"x-request-id") or f"req_{secrets.token_hex(16)}"
+        served = REQUEST_ID.set(request_id)
         client_id = _sent(scope, b"x-client-request-id")
         begun = False
 
@@ -100,6 +101,8 @@ class Stamp:
             if begun:
                 raise
             await JsonError(errors.internal())(scope, receive, stamped)
+        finally:
+            REQUEST_ID.reset(served)
 
 
 def _sent(scope: Scope, name: bytes) -> str:

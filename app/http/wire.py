@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from app import errors
 from app.events import Message, Prompt
@@ -16,11 +16,11 @@ from app.events import Message, Prompt
 ENGINE_FIELDS = (
     "n", "stop", "seed", "temperature", "top_p", "max_tokens", "max_completion_tokens",
     "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "logit_bias", "response_format",
+    "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort",
 )  # fmt: skip
 """What reaches the engine, under the same names."""
 NOT_YET = {
-    "tools": "Tool calling is not supported yet. Leave `tools` out.",
-    "functions": "Function calling is not supported. Leave `functions` out.",
+    "functions": "Function calling is not supported. Use `tools` instead of `functions`.",
     "audio": "Audio output is not supported. Leave `audio` out.",
 }
 ROLES = {"developer": "system"}
@@ -33,6 +33,50 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
+class Function(Wire):
+    """What a tool call calls. arguments: JSON, as the model wrote it."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(Wire):
+    """A tool call of an earlier answer."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: Function
+
+
+class FunctionTool(Wire):
+    """A function that the model may call. parameters: a JSON Schema."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Wire):
+    """One of `tools`."""
+
+    type: Literal["function"]
+    function: FunctionTool
+
+
+class Named(Wire):
+    """The name of the function to call."""
+
+    name: str
+
+
+class Choose(Wire):
+    """`tool_choice` that names a function."""
+
+    type: Literal["function"]
+    function: Named
+
+
 class ChatMessage(Wire):
     """One message. Text parts are joined; other parts are refused with the part's type named."""
 
@@ -40,6 +84,7 @@ class ChatMessage(Wire):
     content: str | list[dict[str, Any]] | None = None
     name: str | None = None
     tool_call_id: str | None = None
+    tool_calls: list[ToolCall] | None = None
 
     @field_validator("content")
     @classmethod
@@ -57,6 +102,8 @@ class ChatMessage(Wire):
 
     def message(self) -> Message:
         extra = {name: value for name in ("name", "tool_call_id") if (value := getattr(self, name)) is not None}
+        if self.tool_calls:
+            extra["tool_calls"] = [call.model_dump() for call in self.tool_calls]
         return Message(ROLES.get(self.role, self.role), str(self.content or ""), extra)
 
 
@@ -86,15 +133,42 @@ class ChatRequest(Wire):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
     response_format: dict[str, Any] | None = None
+    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | Choose | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    service_tier: Literal["auto", "default", "flex", "priority", "scale"] | None = None
+    prompt_cache_key: str | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    metadata: Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=16)] | None = None
+
+    @model_validator(mode="after")
+    def _tools_fit(self) -> ChatRequest:
+        names = {tool.function.name for tool in self.tools or ()}
+        if isinstance(self.tool_choice, Choose) and self.tool_choice.function.name not in names:
+            msg = f"tool_choice: there is no tool `{self.tool_choice.function.name}` among `tools`"
+            raise ValueError(msg)
+        if self.tool_choice not in (None, "none") and not names:
+            msg = "tool_choice: it needs `tools`"
+            raise ValueError(msg)
+        return self
 
     def prompt(self) -> Prompt:
         """The request as the rooms know it."""
-        sent = {name: value for name in ENGINE_FIELDS if (value := getattr(self, name)) is not None}
+        sent = {name: plain(value) for name in ENGINE_FIELDS if (value := getattr(self, name)) is not None}
         return Prompt(tuple(message.message() for message in self.messages), self.model, sent)
 
     @property
     def include_usage(self) -> bool:
         return bool(self.stream and self.stream_options and self.stream_options.include_usage)
+
+
+def plain(value: Any) -> Any:
+    """A wire model as the JSON it came from."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_none=True)
+    return [plain(one) for one in value] if isinstance(value, list) else value
 
 
 def read(body: bytes) -> ChatRequest:

@@ -1,4 +1,4 @@
-"""Let a call in: reserve its worst case against rate limits and budget, atomically.  [admit] -> scrub.
+"""Let a call in: its terms, then its worst case against rate limits and budgets, atomically.  [admit] -> scrub.
 
 Reads Prompt; yields Prompt or Refusal. The key itself was checked before the body was read (app/http/auth.py).
 """
@@ -13,6 +13,7 @@ from decimal import Decimal
 from app import errors
 from app.call import Call
 from app.config import Admit as Settings
+from app.errors import ApiError
 from app.events import Prompt, Refusal
 from app.ports import Denied, Ledger
 from app.rules.pricing import worst_case
@@ -37,27 +38,63 @@ class Admit:
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):
             async for event in events:
-                if isinstance(event, Prompt) and (refusal := await self._reserve(call, event)):
-                    yield refusal
+                if isinstance(event, Prompt) and (error := await self._admit(call, event)):
+                    yield Refusal(self.name, error)
                     return
                 yield event
 
-    async def _reserve(self, call: Call, prompt: Prompt) -> Refusal | None:
+    async def _admit(self, call: Call, prompt: Prompt) -> ApiError | None:
         call.prompt_tokens_low = sum(map(self._count, prompt.texts))
         call.prompt_tokens_high = call.prompt_tokens_low + OVERHEAD_A_MESSAGE * (len(prompt.messages) + 2)
-        asked = prompt.params.get("max_completion_tokens") or prompt.params.get("max_tokens")
-        call.max_completion = int(asked or self._settings.max_completion_tokens)
         call.model, call.choices = prompt.model, prompt.choices
-        completion = call.max_completion * prompt.choices
-        prices = [self._menu.prices[tier] for tier in self._menu.tiers_of(prompt.model)]
-        worst = [worst_case(price, call.prompt_tokens_high, completion) for price in prices]
-        cost = max(worst, default=Decimal(0))
-        answer = await self._ledger.reserve(call.who, call.id, call.prompt_tokens_high + completion, cost)
+        asked = prompt.params.get("max_completion_tokens") or prompt.params.get("max_tokens")
+        cap = call.who.max_output_tokens or self._settings.max_completion_tokens
+        call.max_completion = int(asked or min(cap, self._settings.max_completion_tokens))
+        return self._terms(call) or await self._reserve(call)
+
+    def _terms(self, call: Call) -> ApiError | None:
+        """What the key may not ask for at all."""
+        who = call.who
+        if who.models is not None and call.model not in who.models:
+            return self._deny(call, "model", errors.model_not_allowed(call.model, who.models))
+        if who.max_output_tokens and call.max_completion > who.max_output_tokens:
+            return self._deny(call, "max_output_tokens", errors.too_many_tokens(who.max_output_tokens))
+        if who.context_length and call.prompt_tokens_low > who.context_length:
+            too_long = errors.context_length(who.context_length, call.prompt_tokens_low)
+            return self._deny(call, "context_length", too_long)
+        return None
+
+    async def _reserve(self, call: Call) -> ApiError | None:
+        tiers = self._menu.tiers_of(call.model)
+        completion = call.max_completion * call.choices
+        prices = self._menu.prices.worst(call.who.price_list, tiers)
+        worst = [worst_case(price, call.prompt_tokens_high, completion, batch=call.batch) for price in prices]
+        tokens = call.prompt_tokens_high + completion
+        names = frozenset({call.model} if call.model == "auto" else {call.model, *tiers})
+        with call.timed(self.name):
+            answer = await self._ledger.reserve(call.who, call.id, tokens, max(worst, default=Decimal(0)), names)
         call.windows = answer.windows
-        if not isinstance(answer, Denied):
-            call.reservation = answer
-            return None
-        call.note(self.name, denied=answer.reason)
-        if answer.reason == "budget":
-            return Refusal(self.name, errors.quota_exceeded())
-        return Refusal(self.name, errors.rate_limited(f"{answer.reason} per minute", math.ceil(answer.retry_after)))
+        if isinstance(answer, Denied):
+            return self._deny(call, answer.reason, denied(answer, tokens))
+        call.reservation = answer
+        return None
+
+    def _deny(self, call: Call, why: str, error: ApiError) -> ApiError:
+        call.note(self.name, denied=why)
+        return error
+
+
+def denied(answer: Denied, tokens: int) -> ApiError:
+    """The client's error for the ledger's no. tokens: what the call asked for."""
+    if answer.reason == "budget":
+        return errors.quota_exceeded(answer.owner.partition(":")[0] or "tenant")
+    limit = answer.limit
+    if limit is None:  # a reservation that expired: the call is far past its deadline
+        return errors.overloaded()
+    whose = limit.owner.partition(":")[0] + (f" and `{limit.model}`" if limit.model != "*" else "")
+    if limit.kind == "concurrent":
+        return errors.rate_limited(f"concurrent requests of this {whose} (limit {limit.amount})", 1)
+    what = f"{limit.kind} per {limit.per} of this {whose}"
+    if answer.retry_after <= 0:
+        return errors.too_large_for_limit(what, limit.amount, tokens)
+    return errors.rate_limited(f"{what} (limit {limit.amount})", math.ceil(answer.retry_after))

@@ -6,7 +6,6 @@ Reads Prompt; yields Token, Usage or Failure. Closing it aborts the generation i
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -39,9 +38,10 @@ class Generate:
                 if not isinstance(event, Prompt):
                     yield event
                     continue
-                async with aclosing(self._answer(call, event)) as answer:
-                    async for piece in answer:
-                        yield piece
+                with call.timed(self.name):
+                    async with aclosing(self._answer(call, event)) as answer:
+                        async for piece in answer:
+                            yield piece
 
     async def _answer(self, call: Call, prompt: Prompt) -> Events:
         for attempt, pool in enumerate(call.plan):
@@ -66,7 +66,14 @@ class Generate:
 
     async def _from(self, pool: str, call: Call, prompt: Prompt, *, last: bool) -> Any:
         """One pool's Tokens and Usage; its EngineError is yielded last, not raised, so that the caller decides."""
-        request = Generation(call.id, prompt.messages, self._params(pool, call, prompt), salt=call.who.tenant)
+        request = Generation(
+            call.id,
+            prompt.messages,
+            self._params(pool, call, prompt),
+            salt=call.who.tenant,
+            raw=prompt.raw,
+            background=call.batch,
+        )
         try:
             async with aclosing(self._engines[pool].generate(request)) as stream:
                 while True:
@@ -76,9 +83,10 @@ class Generate:
                         return
                     if isinstance(piece, Usage):
                         call.usage = piece
-                    elif isinstance(piece, Token) and call.first_token is None:
-                        call.first_token = time.monotonic()
-                        self._health.answered(pool)
+                    elif isinstance(piece, Token):
+                        if call.first_token is None:
+                            self._health.answered(pool)
+                        call.token()
                     yield piece
         except TimeoutError:
             late = call.remaining <= 0

@@ -43,8 +43,10 @@ class Guard:
 
     async def verdict(self, call: Call) -> Refusal | None:
         """The Refusal when any outside message scores at or above the threshold."""
+        with call.timed(self.name):
+            scored: list[dict[str, float]] = await call.finished(self.name)
         label, score = max(
-            ((label, score) for scores in await call.finished(self.name) for label, score in scores.items()),
+            ((label, score) for scores in scored for label, score in scores.items()),
             key=lambda pair: pair[1],
             default=("none", 0.0),
         )

@@ -74,16 +74,20 @@ class Moderate:
         """Score every due window in one request; the Tokens that may leave, or the Refusals in their place."""
         texts = {choice: window.texts() for choice, window in due.items()}
         flat = [text for shown in texts.values() for text in shown]
-        scores = iter(await self._classifier.score(flat) if flat else [])
+        scores = iter(await self._judged(call, flat) if flat else [])
         out: list[Event] = []
         for choice, shown in texts.items():
             label = self._worst(call, [next(scores) for _ in shown])
             if label is not None:
                 call.note(self.name, stopped=label)
                 out.append(Refusal(self.name, errors.content_filter(), choice))
-            elif (token := due[choice].release()) is not None:
-                out.append(token)
+            else:
+                out += due[choice].release()
         return out
+
+    async def _judged(self, call: Call, texts: list[str]) -> list[dict[str, float]]:
+        with call.timed(self.name):
+            return await self._classifier.score(texts)
 
     def _worst(self, call: Call, scored: list[dict[str, float]]) -> str | None:
         """The label that reached its threshold, if any. Keeps the call's highest score of each label."""

@@ -62,8 +62,9 @@ class Recall:
         if not call.read_cache:
             call.note(self.name, result="bypass")
             return None
-        vector = await call.embed(self._encoder, prompt.question)
-        hit = await self._index.lookup(call.partition, vector, self._settings.threshold)
+        with call.timed(self.name):
+            vector = await call.embed(self._encoder, prompt.question)
+            hit = await self._index.lookup(call.partition, vector, self._settings.threshold)
         if hit is None:
             call.note(self.name, result="miss")
         else:

@@ -34,7 +34,9 @@ class Remember:
         spoiled = False
         async with aclosing(events):
             async for event in events:
-                if isinstance(event, Token):
+                if isinstance(event, Token) and event.tool:
+                    spoiled = True  # a tool's call is asked for anew: its result may be another
+                elif isinstance(event, Token):
                     texts.setdefault(event.choice, []).append(event.text)
                     if event.finish_reason:
                         ends[event.choice] = event.finish_reason
@@ -55,8 +57,9 @@ class Remember:
         question = call.question
         assert call.partition is not None  # noqa: S101 - the caller checked
         try:
-            vector = await call.embed(self._encoder, question)
-            await self._index.store(call.partition, vector, question, entry, self._settings.ttl)
+            with call.timed(self.name):
+                vector = await call.embed(self._encoder, question)
+                await self._index.store(call.partition, vector, question, entry, self._settings.ttl)
             call.note(self.name, stored=True)
         except PortError as error:
             # The answer is already out and paid for: a cache that is down costs a later hit, not this call.

@@ -5,11 +5,14 @@ Reads Token; yields Token. A placeholder split across Tokens is held back until 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
+import orjson
+
 from app.call import Call
-from app.events import Refusal, Token
+from app.events import Refusal, Token, ToolDelta
 from app.rules.placeholders import Restorer
 from app.stage import Events
 
@@ -18,20 +21,51 @@ class Restore:
     name = "restore"
 
     async def __call__(self, call: Call, events: Events) -> Events:
-        restorers: dict[int, Restorer] = {}
+        parts: dict[int, Parts] = {}
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, Token) and call.vault.originals:
-                    restorer = restorers.setdefault(event.choice, Restorer(call.vault.originals))
-                    text = restorer.feed(event.text)
-                    if event.finish_reason:
-                        text += restorer.flush()
-                    if text or event.finish_reason or event.logprobs:
-                        yield replace(event, text=text)
+                    for token in parts.setdefault(event.choice, Parts(call.vault.originals)).restored(event):
+                        yield token
                     continue
-                if isinstance(event, Refusal) and event.choice in restorers:
+                if isinstance(event, Refusal) and event.choice in parts:
                     # What was held back had passed the moderator before the refusal came.
-                    held = restorers.pop(event.choice).flush()
-                    if held:
-                        yield Token(held, event.choice)
+                    for token in parts.pop(event.choice).flushed(Token("", event.choice)):
+                        yield token
                 yield event
+
+
+class Parts:
+    """One choice's text and tool calls, each with a Restorer. Arguments are JSON: there originals go in escaped."""
+
+    def __init__(self, originals: Mapping[str, str]) -> None:
+        self._plain = dict(originals)
+        self._quoted = {hidden: orjson.dumps(text).decode()[1:-1] for hidden, text in originals.items()}
+        self._part: ToolDelta | None = None
+        self._restorer = Restorer(self._plain)
+
+    def restored(self, token: Token) -> Iterator[Token]:
+        """What can be shown once `token` has come: a new part, and the choice's end, let out what was held back."""
+        if (token.tool or token.text) and (token.tool and token.tool.index) != (self._part and self._part.index):
+            yield from self.flushed(replace(token, finish_reason=None, logprobs=None))
+            self._part = token.tool
+            self._restorer = Restorer(self._quoted if token.tool else self._plain)
+        said = self._restorer.feed(token.said)
+        new = token.tool is not None and token.tool.id is not None
+        if not token.finish_reason:
+            if said or token.logprobs or new:
+                yield token.saying(said)
+            return
+        held = self._restorer.flush()
+        if self._part and not token.tool:
+            if held:
+                yield Token("", token.choice, tool=ToolDelta(self._part.index, held))
+            yield token
+            return
+        yield token.saying(said + held)
+
+    def flushed(self, like: Token) -> Iterator[Token]:
+        """What the current part held back."""
+        if held := self._restorer.flush():
+            tool = ToolDelta(self._part.index, held) if self._part else None
+            yield Token("" if tool else held, like.choice, tool=tool)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import aclosing
-from dataclasses import replace
 
 from app.call import Call
 from app.config import Scrub as Settings
@@ -35,15 +34,14 @@ class Scrub:
                 yield await self._scrubbed(call, event) if isinstance(event, Prompt) else event
 
     async def _scrubbed(self, call: Call, prompt: Prompt) -> Prompt:
-        found: list[list[Span]] = await call.finished(self.name)
+        with call.timed(self.name):
+            found: list[list[Span]] = await call.finished(self.name)
         call.vault.reserve(prompt.texts)
         kept = [[span for span in spans if self._wanted(span)] for spans in found]
         call.note(self.name, types=dict(Counter(span.type for spans in kept for span in spans)))
-        messages = tuple(
-            replace(message, text=call.vault.hide(message.text, spans)) if spans else message
-            for message, spans in zip(prompt.messages, kept, strict=True)
-        )
-        return replace(prompt, messages=messages)
+        if not any(kept):
+            return prompt
+        return prompt.saying([call.vault.hide(text, spans) for text, spans in zip(prompt.texts, kept, strict=True)])
 
     def _wanted(self, span: Span) -> bool:
         types = self._settings.types

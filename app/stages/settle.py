@@ -9,9 +9,8 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import aclosing
-from decimal import Decimal
 
 import orjson
 
@@ -19,36 +18,42 @@ from app import errors
 from app.call import Call
 from app.errors import ApiError
 from app.events import Event, Failure, Refusal, Token
-from app.ports import Ledger, PortError, UsageRow
-from app.rules.pricing import Price, cost
+from app.ports import Contents, Journal, PortError, UsageRow
+from app.rules.goods import goods
+from app.rules.pricing import charge
+from app.rules.routing import Menu
 from app.stage import Events
 
 log = logging.getLogger(__name__)
+Observe = Callable[[UsageRow, Call], None]
 
 
 class Settle:
-    """`observe`: called with every row once it is written (metrics)."""
+    """`observe`: called with every row, and its call, once it is handed to the journal (metrics, traces, log)."""
 
     name = "settle"
 
-    def __init__(
-        self, ledger: Ledger, prices: Mapping[str, Price], price_list: str, observe: Callable[[UsageRow], None]
-    ) -> None:
-        self._ledger = ledger
-        self._prices = prices
-        self._price_list = price_list
+    def __init__(self, journal: Journal, contents: Contents, menu: Menu, observe: Observe) -> None:
+        self._journal = journal
+        self._contents = contents
+        self._menu = menu
         self._observe = observe
 
     async def __call__(self, call: Call, events: Events) -> Events:
         end: Event | None = None
         finished = False
+        said: list[str] | None = [] if call.who.keeps_content else None
+        self._journal.open(call.id, lambda: self._row(call, "lost", None))
         try:
             async with aclosing(events):
                 async for event in events:
                     if isinstance(event, Refusal | Failure):
                         end = event
-                    elif isinstance(event, Token) and call.first_token is None:
-                        call.first_token = time.monotonic()
+                    elif isinstance(event, Token):
+                        if call.first_sent is None:
+                            call.first_sent = time.monotonic()
+                        if said is not None:
+                            said.append(event.text)
                     yield event
             finished = True
         except Exception as error:  # noqa: BLE001 - the last room: nothing may pass unbilled, nor unexplained
@@ -57,25 +62,30 @@ class Settle:
             yield end
         finally:
             call.close()
-            row = self._row(call, end, hangup=not finished)
+            # Who reads a Refusal or Failure reads no further: that is no hang-up.
+            over = isinstance(end, Failure) or (isinstance(end, Refusal) and end.choice is None)
+            row = self._row(call, _outcome(call, end, hangup=not (finished or over)), end)
             call.cost = str(row.cost)
             # A task of its own: a hang-up cancels this one, and the row must be written all the same.
-            await asyncio.shield(_keep(asyncio.ensure_future(self._write(call, row))))
+            await asyncio.shield(_keep(asyncio.ensure_future(self._write(call, row, said))))
 
-    async def _write(self, call: Call, row: UsageRow) -> None:
-        try:
-            await self._ledger.settle(call.reservation, row)
-        except Exception as error:  # noqa: BLE001 - the client has its answer; the row must be found in the log
-            written = orjson.dumps({name: getattr(row, name) for name in row.__slots__}, default=str).decode()
-            log.critical("usage row not written (%s): %s", error, written)
-        self._observe(row)
+    async def _write(self, call: Call, row: UsageRow, said: list[str] | None) -> None:
+        with call.timed(self.name):
+            await self._journal.close(row)
+        self._observe(row, call)
+        if said is not None:
+            body = {"messages": [message.wire() for message in call.messages], "answer": "".join(said)}
+            try:
+                await self._contents.keep(row.tenant, row.id, row.created, orjson.dumps(body, default=str))
+            except Exception as error:  # noqa: BLE001 - the call itself is billed and answered
+                log.error("call %s: its content was not kept: %s", row.id, type(error).__name__)  # noqa: TRY400
 
-    def _row(self, call: Call, end: Event | None, *, hangup: bool) -> UsageRow:
+    def _row(self, call: Call, outcome: str, end: Event | None) -> UsageRow:
         usage, now = call.usage, time.monotonic()
-        price = self._prices.get(call.tier or "")
-        spent = Decimal(0)
-        if price is not None:
-            spent = cost(price, usage.prompt, usage.cached, usage.completion, hit=call.hit)
+        model_id = self._menu.model_ids.get(call.pool or "")
+        price = self._menu.prices.price(call.who.price_list, call.tier, model_id)
+        spent = charge(price, usage.prompt, usage.cached, usage.completion, hit=call.hit, batch=call.batch)
+        model = None if call.hit else self._menu.goods.get(call.pool or "")
         return UsageRow(
             id=call.id,
             created=call.created,
@@ -85,16 +95,23 @@ class Settle:
             tier=call.tier,
             pool=call.pool,
             region=call.region,
-            outcome=_outcome(call, end, hangup=hangup),
+            outcome=outcome,
             refused_by=end.room if isinstance(end, Refusal) else None,
             prompt_tokens=usage.prompt,
             cached_tokens=usage.cached,
             completion_tokens=usage.completion,
-            cost=spent,
-            price_list=self._price_list,
-            ttft=None if call.first_token is None else call.first_token - call.started,
+            cost=spent.total,
+            price_list=self._menu.prices.version(call.who.price_list),
+            ttft=None if call.first_sent is None else call.first_sent - call.started,
             latency=now - call.started,
             trail=call.trail,
+            project=call.who.project,
+            model_id=model_id,
+            batch=call.batch,
+            input_cost=spent.input,
+            cached_cost=spent.cached,
+            output_cost=spent.output,
+            goods=goods(model, usage.prompt, usage.cached, usage.completion),
         )
 
 

@@ -75,7 +75,7 @@ def test_what_is_not_json_is_said_to_be_so(http: httpx.Client, body: bytes, code
         ({"model": "auto", "messages": HI, "stream": "yes"}, (400, "invalid_type", "stream")),
         ({"model": "auto", "messages": HI, "top_logprobs": 3}, (400, None, "top_logprobs")),
         ({"model": "auto", "messages": HI, "stream_options": {"include_usage": True}}, (400, None, "stream_options")),
-        ({"model": "auto", "messages": HI, "tools": [{}]}, (400, "unsupported_parameter", "tools")),
+        ({"model": "auto", "messages": HI, "functions": [{}]}, (400, "unsupported_parameter", "functions")),
         (
             {"model": "auto", "messages": [{"role": "user", "content": "word " * 9000}]},
             (400, "context_length_exceeded", "messages"),

@@ -130,7 +130,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
         process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, text=True)
         running = Graph(process, file, port, dashboard, folder / "state")
         try:
-            _wait_for_banner(process, folder / "out.log")
+            wait_for_banner(process, folder / "out.log")
             yield running
         finally:
             if process.poll() is None:
@@ -146,7 +146,7 @@ def other_key(graph: Graph) -> str:
     return subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
 
-def _wait_for_banner(process: subprocess.Popen[str], out: Path) -> None:
+def wait_for_banner(process: subprocess.Popen[str], out: Path) -> None:
     deadline = time.monotonic() + 280
     while "Penstock is ready" not in out.read_text():
         assert process.poll() is None, out.read_text()

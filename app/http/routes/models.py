@@ -22,7 +22,7 @@ def _model(gateway: Gateway, name: str) -> dict[str, Any]:
 async def models(request: Request) -> dict[str, Any]:
     """Everything that `model` may be."""
     gateway: Gateway = request.app.state.gateway
-    await authenticate(request, gateway.services.ledger)
+    await authenticate(request, gateway.services.ledger, "models")
     return {"object": "list", "data": [_model(gateway, name) for name in gateway.menu.names]}
 
 
@@ -30,7 +30,7 @@ async def models(request: Request) -> dict[str, Any]:
 async def model(request: Request, name: str) -> dict[str, Any]:
     """One of them."""
     gateway: Gateway = request.app.state.gateway
-    await authenticate(request, gateway.services.ledger)
+    await authenticate(request, gateway.services.ledger, "models")
     if name not in gateway.menu.names:
         raise errors.model_not_found(name, gateway.menu.names)
     return _model(gateway, name)

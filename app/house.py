@@ -1,0 +1,119 @@
+"""What a gateway process keeps beside the rooms: its database and all that stands on it, sight, and the chores between
+calls. deployments.gateway, graphs.local -> [house] -> adapters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from app.adapters import logs
+from app.adapters.journal import Journal
+from app.adapters.metrics import Metrics
+from app.adapters.sql.contents import Contents
+from app.adapters.sql.idempotency import Idempotency
+from app.adapters.sql.ledger import LedgerError, SqlLedger
+from app.adapters.sql.notices import Notices
+from app.adapters.sql.office import Office
+from app.adapters.sql.store import Store
+from app.adapters.traces import Tracer
+from app.adapters.webhooks import Dispatcher
+from app.call import Call
+from app.config.watch import Sight
+from app.http.app import Desk
+from app.ports import UsageRow
+from app.secret import Secrets
+from app.stages.settle import drain
+from app.state import admin_key, database_url, folder
+
+log = logging.getLogger(__name__)
+SWEEP = 15.0
+"""Seconds between two looks for reservations that nobody settled."""
+
+
+class House:
+    """database: a SQLAlchemy URL, or None for SQLite in the state folder. Raises LedgerError, StateError."""
+
+    def __init__(self, database: str | None) -> None:
+        secrets = Secrets.load()
+        url = database_url(database)
+        self.store = Store(url)
+        self.metrics = Metrics()
+        self.ledger = SqlLedger(self.store, secrets)
+        # A folder for each database: a dead gateway's rows must not be billed on another one.
+        self.journal = Journal(self.ledger, folder() / "journal" / hashlib.sha256(url.encode()).hexdigest()[:16])
+        self.contents = Contents(self.store, secrets)
+        self.idempotency = Idempotency(self.store, secrets)
+        self.office = Office(self.store, secrets, changed=self.ledger.forget)
+        self._dispatcher = Dispatcher(Notices(self.store, secrets), self.metrics.delivered)
+        self._tracer = Tracer(None)
+        self._sight = Sight()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def desk(self) -> Desk:
+        """What the HTTP surface needs of it."""
+        return Desk(self.metrics.export, self.metrics.door, self.idempotency, self.office, admin_key())
+
+    def see(self, sight: Sight) -> None:
+        """Log and trace as the policy says."""
+        logs.configure(sight.level, json=sight.logs == "json")
+        if sight.traces != self._sight.traces:
+            # Not waited for: a collector that is gone holds the last spans up for seconds.
+            threading.Thread(target=self._tracer.close, daemon=True).start()
+            self._tracer = Tracer(sight.traces)
+        self._sight = sight
+
+    def observe(self, row: UsageRow, call: Call) -> None:
+        """Count, trace and log a settled call."""
+        self.metrics.observe(row, call)
+        self._tracer.record(call, row)
+        logs.call_line(row)
+
+    async def start(self, in_flight: Callable[[], int]) -> None:
+        """Check the database and begin the chores. in_flight: how many calls this gateway has on their way.
+
+        Raises LedgerError.
+        """
+        await self.office.begin()
+        for chore in (self.journal.run(), self._dispatcher.run(), self._sweep(), self._gauge(in_flight)):
+            self._tasks.append(asyncio.ensure_future(_lasting(chore)))
+
+    async def stop(self) -> None:
+        """End the chores, settle what was begun, let go of the database."""
+        await drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.journal.aclose()
+        await self._dispatcher.close()
+        await asyncio.to_thread(self._tracer.close)
+        await self.ledger.close()
+
+    async def _sweep(self) -> None:
+        while True:
+            with contextlib.suppress(LedgerError):  # readyz says it, and calls do
+                self.metrics.held(*await self.ledger.sweep())
+                await self.idempotency.expire()
+            await asyncio.sleep(SWEEP)
+
+    async def _gauge(self, in_flight: Callable[[], int]) -> None:
+        while True:
+            self.metrics.in_flight(in_flight())
+            self.metrics.journal(self.journal.waiting)
+            await asyncio.sleep(1)
+
+
+async def _lasting(chore: Coroutine[Any, Any, None]) -> None:
+    """A chore that breaks must not end in silence."""
+    try:
+        await chore
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        log.exception("a background chore ended")
