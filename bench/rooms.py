@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from app.adapters.fakes import FakeEngine, FakeLedger
+from app.adapters.fakes import FakeBooks, FakeEngine
 from app.config import ROOMS, Config, load_file
 from app.events import Message, Prompt
 from app.gateway import Gateway
@@ -38,7 +38,7 @@ CALLS = 20
 def gateway(config: Config) -> Gateway:
     """The config's own judges, all inline; pools answer at once."""
     engine = FakeEngine("A penstock is a pipe that carries water under pressure to a turbine.")
-    services = wire(config.graph, FakeLedger({}), lambda _: None, engines=dict.fromkeys(config.graph.pools, engine))
+    services = wire(config.graph, FakeBooks(), engines=dict.fromkeys(config.graph.pools, engine))
     made = Gateway(config.graph, services)
     made.apply(config.policy)
     return made

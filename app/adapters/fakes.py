@@ -21,7 +21,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from app.events import Token, Usage
+from app.adapters.journal import Direct
+from app.call import Call
+from app.events import Token, ToolDelta, Usage
 from app.ports import (
     Denied,
     EngineError,
@@ -67,9 +69,13 @@ class FakeEngine:
     """An engine that streams a known answer word by word. For the pipe's tests and for load without a model.
 
     answer: a text, one for each choice, or a function of the request; by default it echoes the last user message.
-    A word and the space after it are one token. Honours `n`, `stop`, `max_tokens`/`max_completion_tokens`, `logprobs`.
+    A word and the space after it are one token. Honours `n`, `stop`, `max_tokens`/`max_completion_tokens`, `logprobs`,
+    and `resume`: of the known answer, what follows the text that was given.
+    tools: calls, as (name, arguments), that it makes in place of the answer when the request has `tools` and its
+    `tool_choice` allows; they are streamed in pieces of a few characters.
     tokens_per_second: of each choice; None is as fast as the loop turns. delay: seconds before the first token.
     fail: `before_first` raises a retryable EngineError before any token, `mid_stream` after the first round.
+    failures: only so many requests fail; None is every one.
     error: raised in place of that EngineError. context: longest prompt in words, else context_length_exceeded.
     usage_along: also report Usage before every token, not only last. cached: prompt tokens said to be cached.
 
@@ -80,9 +86,11 @@ class FakeEngine:
         self,
         answer: str | Sequence[str] | Callable[[Generation], str] | None = None,
         *,
+        tools: Sequence[tuple[str, str]] = (),
         tokens_per_second: float | None = None,
         delay: float = 0.0,
         fail: Literal["before_first", "mid_stream"] | None = None,
+        failures: int | None = None,
         error: Exception | None = None,
         context: int | None = None,
         usage_along: bool = True,
@@ -90,9 +98,11 @@ class FakeEngine:
         healthy: bool = True,
     ) -> None:
         self.answer = _echo if answer is None else answer
+        self.tools = tools
         self.pause = 1 / tokens_per_second if tokens_per_second else 0.0
         self.delay = delay
         self.fail = fail
+        self.failures = failures
         self.error = error
         self.context = context
         self.usage_along = usage_along
@@ -131,23 +141,32 @@ class FakeEngine:
             raise EngineError(message, retryable=False, code="context_length_exceeded", param="messages")
         await asyncio.sleep(self.delay)
         self._maybe_fail("before_first")
-        text = self.answer(request) if callable(self.answer) else self.answer
-        texts = cycle([text] if isinstance(text, str) else text)
-        wanted = range(int(request.params.get("n") or 1))
-        choices = [_choice(text, index, request.params) for index, text in zip(wanted, texts, strict=False)]
+        choices = self._choices(request)
         completion = 0
         for turn in zip_longest(*choices):  # all choices advance together, as they do in a batch
             await asyncio.sleep(self.pause)
             for token in filter(None, turn):
-                completion += bool(token.text)
+                completion += bool(token.said)
                 if self.usage_along:
                     yield Usage(prompt, completion, min(self.cached, prompt))
                 yield token
             self._maybe_fail("mid_stream")
         yield Usage(prompt, completion, min(self.cached, prompt))
 
+    def _choices(self, request: Generation) -> list[list[Token]]:
+        wanted = range(int(request.params.get("n") or 1))
+        if self.tools and request.params.get("tools") and request.params.get("tool_choice") != "none":
+            return [_tool_calls(self.tools, index) for index in wanted]
+        text = self.answer(request) if callable(self.answer) else self.answer
+        texts = cycle([text] if isinstance(text, str) else text)
+        given = request.messages[-1].text if request.resume else ""
+        rests = (_after(text, given) for text in texts)
+        return [_choice(rest, index, request.params) for index, rest in zip(wanted, rests, strict=False)]
+
     def _maybe_fail(self, moment: str) -> None:
-        if self.fail == moment:
+        if self.fail == moment and self.failures != 0:
+            if self.failures is not None:
+                self.failures -= 1
             raise self.error or EngineError(f"the fake engine fails {moment}", retryable=True)
 
 
@@ -165,6 +184,21 @@ def _choice(text: str, index: int, params: Mapping[str, Any]) -> list[Token]:
         Token(word, index, _logprobs(word) if wants else None, reason if at == len(words) else None)
         for at, word in enumerate(words, 1)
     ]
+
+
+def _after(answer: str, given: str) -> str:
+    """What is left of an answer of which `given` ends with the beginning; all of it when that does not."""
+    return next((answer[n:] for n in range(len(answer), 0, -1) if given.endswith(answer[:n])), answer)
+
+
+def _tool_calls(tools: Sequence[tuple[str, str]], choice: int) -> list[Token]:
+    """Calls as Tokens: each one's name, then its arguments in pieces; last, the end of the choice."""
+    tokens = []
+    for index, (name, arguments) in enumerate(tools):
+        new = ToolDelta(index, "", f"call_{choice}_{index}", name)
+        pieces = (ToolDelta(index, arguments[at : at + 5]) for at in range(0, len(arguments), 5))
+        tokens += [Token("", choice, tool=delta) for delta in (new, *pieces)]
+    return [*tokens, Token("", choice, finish_reason="tool_calls")]
 
 
 def _logprobs(word: str) -> list[dict[str, Any]]:
@@ -452,3 +486,15 @@ class FakeContents:
     async def keep(self, tenant: str, call_id: str, created: float, body: bytes) -> None:  # noqa: ARG002 - the port's
         """Keep it under its call."""
         self.kept[call_id] = body
+
+
+class FakeBooks:
+    """What app.wiring.wire wants beside models: a ledger in memory, rows handed straight to it, nobody told."""
+
+    def __init__(self, ledger: FakeLedger | None = None) -> None:
+        self.ledger = ledger or FakeLedger()
+        self.journal = Direct(self.ledger)
+        self.contents = FakeContents()
+
+    def observe(self, row: UsageRow, call: Call) -> None:
+        """Nobody is told."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import time
@@ -184,6 +185,9 @@ async def test_two_thousand_calls_at_once_stay_within_a_small_budget_and_each_is
     verified = await fleet.verify("acme")
     assert verified.ok, verified.faults[:3]
     assert verified.records >= CALLS
+    # One scrape, of whichever gateway the proxy picks, counts the calls of all.
+    counted = re.findall(r"^penstock_calls_total\{.*\} (\S+)$", httpx.get(f"{fleet.url}/metrics").text, re.MULTILINE)
+    assert sum(map(float, counted)) == CALLS
 
 
 async def test_a_gateway_that_is_killed_in_mid_stream_leaves_one_row_a_call_and_no_reservation(fleet: Fleet) -> None:
