@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Coroutine, Mapping
 from contextvars import ContextVar
@@ -17,6 +18,29 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """The HTTP request that this context serves; empty outside one. For logs and traces."""
 CALL_ID: ContextVar[str] = ContextVar("call_id", default="")
 """The call that this context runs; empty outside one. For logs."""
+
+
+@dataclass(slots=True)
+class Line:
+    """A batch's line on its way through a route. serial: 24 hex digits, the same whenever this attempt is run again.
+
+    So it settles the same usage row again, which the ledger takes once. who: in whose name it runs.
+    """
+
+    serial: str
+    who: Principal
+    calls: int = 0
+
+    def number(self) -> str:
+        """The next call's number: a line may be several calls, in an order that does not change."""
+        self.calls += 1
+        if self.calls == 1:
+            return self.serial
+        return hashlib.sha256(f"{self.serial}/{self.calls}".encode()).hexdigest()[:24]
+
+
+LINE: ContextVar[Line | None] = ContextVar("line", default=None)
+"""The batch line that this context runs; None for whoever came over the network."""
 
 
 @dataclass(slots=True)

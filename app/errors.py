@@ -44,6 +44,22 @@ def unsupported(param: str, why: str) -> ApiError:
     return bad_request(why, param=param, code="unsupported_parameter")
 
 
+def too_many_dimensions(limit: int) -> ApiError:
+    return bad_request(
+        f"Invalid value for 'dimensions': this model's vectors have {limit} dimensions; ask for at most as many.",
+        param="dimensions",
+        code="invalid_value",
+    )
+
+
+def no_tokenizer(param: str) -> ApiError:
+    return unsupported(param, "This gateway has no tokenizer, so it takes and gives no token ids. Send text.")
+
+
+def no_chat_template() -> ApiError:
+    return unsupported("messages", "The tokenizer's model has no chat template. Send `prompt` instead of `messages`.")
+
+
 def body_too_large(limit: int) -> ApiError:
     return ApiError(413, f"The request body is larger than the limit of {limit:,} bytes.", code="request_too_large")
 
@@ -77,6 +93,10 @@ def model_not_found(model: str, choices: Iterable[str]) -> ApiError:
         code="model_not_found",
         param="model",
     )
+
+
+def call_not_found(call: str) -> ApiError:
+    return ApiError(404, f"There is no call `{call[:100]}` of this tenant.", code="call_not_found")
 
 
 def context_length(limit: int, asked: int | None = None, detail: str | None = None) -> ApiError:
@@ -195,6 +215,24 @@ def too_many_tokens(limit: int) -> ApiError:
     )
 
 
+def response_not_found(response: str) -> ApiError:
+    return ApiError(404, f"Response with id '{response[:100]}' not found.", code="response_not_found")
+
+
+def previous_response_not_found(response: str) -> ApiError:
+    return bad_request(
+        f"Previous response with id '{response[:100]}' not found.",
+        param="previous_response_id",
+        code="previous_response_not_found",
+    )
+
+
+def no_tool_call(call: str, param: str = "input") -> ApiError:
+    return bad_request(
+        f"No tool call found for the tool output of call `{call[:100]}`. Send the call before its output.", param=param
+    )
+
+
 def idempotency_busy() -> ApiError:
     return ApiError(
         409,
@@ -222,6 +260,18 @@ def overloaded(retry_after: int = 1) -> ApiError:
         type="server_error",
         code="overloaded",
         retry_after=retry_after,
+    )
+
+
+def engine_lost(what: str = "") -> ApiError:
+    """what: of the request, why the answer could not be continued by another engine."""
+    why = f", and an answer with `{what}` cannot be continued by another one" if what else ""
+    return ApiError(
+        503,
+        f"The engine was lost while it answered{why}. Please try again.",
+        type="server_error",
+        code="engine_lost",
+        retry_after=1,
     )
 
 
@@ -257,3 +307,43 @@ def internal() -> ApiError:
         type="server_error",
         code="internal_error",
     )
+
+
+def file_not_found(id_: str, param: str = "file_id") -> ApiError:
+    return ApiError(404, f"No such File object: {id_[:100]}", code="file_not_found", param=param)
+
+
+def file_in_use(id_: str, batch: str) -> ApiError:
+    return ApiError(
+        409,
+        f"File {id_} is the input of {batch}, which has not ended. Cancel the batch first.",
+        code="file_in_use",
+        headers={"x-should-retry": "false"},
+    )
+
+
+def file_too_large(limit: int) -> ApiError:
+    return ApiError(413, f"The file is larger than the limit of {limit:,} bytes.", code="file_too_large", param="file")
+
+
+def batch_not_found(id_: str) -> ApiError:
+    return ApiError(404, f"No batch found with id '{id_[:100]}'.", code="batch_not_found", param="batch_id")
+
+
+def batch_over(id_: str, status: str) -> ApiError:
+    return ApiError(
+        409,
+        f"Batch {id_} has the status '{status}' and can no longer be cancelled.",
+        code="batch_not_cancellable",
+        headers={"x-should-retry": "false"},
+    )
+
+
+def no_batches() -> ApiError:
+    return ApiError(
+        404, "This installation runs no batches. Ask your admin to set `batch_worker` in the config.", code="no_batches"
+    )
+
+
+def key_gone() -> ApiError:
+    return ApiError(401, "The API key that made this batch is disabled or has expired.", code="invalid_api_key")

@@ -47,13 +47,15 @@ class Prompt:
     """What the caller asked. `params` holds OpenAI's sampling fields by name, only those that were sent.
 
     model: `auto`, a tier's name or a pool's model id. raw: the one message's text is the engine's whole prompt, to be
-    continued as it stands (the legacy completions API).
+    continued as it stands (the legacy completions API). task: `generate` an answer, or `embed` or `classify` each
+    message, which needs no engine.
     """
 
     messages: tuple[Message, ...]
     model: str = "auto"
     params: Mapping[str, Any] = field(default_factory=dict)
     raw: bool = False
+    task: str = "generate"
 
     @property
     def choices(self) -> int:
@@ -94,6 +96,7 @@ class Token:
     A piece of a tool call has `tool` and no text.
     logprobs: OpenAI's `choices[].logprobs.content` entries for this piece.
     finish_reason: set on the last Token of a choice: stop | length | tool_calls | content_filter.
+    stop: with it, the stop sequence that ended the choice, where the engine says which.
     """
 
     text: str
@@ -101,6 +104,7 @@ class Token:
     logprobs: Sequence[Mapping[str, Any]] | None = None
     finish_reason: str | None = None
     tool: ToolDelta | None = None
+    stop: str | None = None
 
     @property
     def said(self) -> str:
@@ -125,6 +129,16 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """What a model that is no engine says of each message, in their order.
+
+    `embed`: float32 (dim,), unit length. `classify`: label -> score, 0..1.
+    """
+
+    results: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """A room said no. `choice` is set when only that answer ends (moderation); None ends the call."""
 
@@ -140,4 +154,4 @@ class Failure:
     error: ApiError
 
 
-Event = Prompt | Token | Usage | Refusal | Failure
+Event = Prompt | Token | Usage | Judged | Refusal | Failure

@@ -13,16 +13,26 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from app import errors
-from app.call import CALL_ID, Call
+from app.call import CALL_ID, LINE, Call
 from app.config import Graph, Policy, check
 from app.events import Prompt
-from app.pipe import Services, build
+from app.pipe import Services, build, judging
 from app.ports import Principal
-from app.rules.routing import Menu
+from app.rules.routing import Health, Menu
 from app.stage import Events, Pipe
 
 GRACE = 120.0
 """Seconds after a call's deadline in which it is settled; then its reservation is given up for lost."""
+
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "admit": ("ledger",),
+    "scrub": ("scrubber",),
+    "guard": ("guard",),
+    "recall": ("encoder", "cache"),
+    "route": ("encoder", "complexity"),
+    "moderate": ("moderator",),
+}
+"""The ports without which a room cannot work."""
 
 
 class Answers(Protocol):
@@ -33,13 +43,15 @@ class Answers(Protocol):
 
 @dataclass
 class Gateway:
-    """`services` and `graph` are fixed for the process; `policy`, `menu` and `pipe` follow `apply`."""
+    """`services` and `graph` are fixed for the process; `policy`, `menu`, `pipe` and `health` follow `apply`."""
 
     graph: Graph
     services: Services
     policy: Policy = field(init=False)
     menu: Menu = field(init=False)
     pipe: Pipe = field(init=False)
+    judging: Mapping[str, Pipe] = field(init=False)
+    health: Health = field(init=False)
     created: int = field(default_factory=lambda: int(time.time()))
     in_flight: int = 0
 
@@ -47,7 +59,9 @@ class Gateway:
         """Take this policy for every call from now on. Raises ConfigError and keeps the old one."""
         check(self.graph, policy)
         menu = Menu.of(self.graph, policy)
-        self.pipe = build(self.services, policy, menu)
+        self.health = Health(policy.generate.cooldown)
+        self.pipe = build(self.services, policy, menu, self.health)
+        self.judging = judging(self.services, policy, menu)
         self.services.ledger.watch(policy.watch.vigilance, policy.generate.deadline + GRACE)
         self.policy, self.menu = policy, menu
 
@@ -62,46 +76,52 @@ class Gateway:
     ) -> tuple[Call, Events]:
         """A new call and its events. The caller must close the events; only then is the call settled.
 
-        traceparent: the caller's W3C trace header. Raises ApiError (503) when the gateway is full.
+        traceparent: the caller's W3C trace header. A batch's line (call.LINE) runs behind online calls, at batch price.
+        Raises ApiError (503) when the gateway is full.
         """
         if self.in_flight >= self.policy.admit.max_in_flight:
             raise errors.overloaded()
+        line = LINE.get()
         call = Call(
-            id=f"chatcmpl-{secrets.token_hex(12)}",
+            id=f"{_kind(prompt)}-{line.number() if line else secrets.token_hex(12)}",
             who=who,
             deadline=time.monotonic() + self.policy.generate.deadline,
             model=prompt.model,
             messages=prompt.messages,
+            batch=line is not None,
             traceparent=traceparent,
             read_cache=read_cache,
             write_cache=write_cache,
         )
         CALL_ID.set(call.id)
-        return call, self.pipe(call, prompt)
+        pipe = self.judging.get(prompt.task, self.pipe)
+        return call, pipe(call, prompt)
 
     @property
     def configured(self) -> bool:
         """Whether a policy has been applied."""
         return hasattr(self, "policy")
 
+    async def pulse(self) -> dict[str, bool]:
+        """Whether each thing that the configured rooms need answers now: ports by name, pools as `pool NAME`."""
+        ports = {need for room in self.policy.rooms for need in NEEDS.get(room, ())}
+        things: dict[str, object] = {
+            name: getattr(self.services, "index" if name == "cache" else name) for name in sorted(ports)
+        }
+        things |= {f"pool {name}": self.services.engines[name] for name in self.menu.context}
+        answers = await asyncio.gather(*(_ready(thing) for thing in things.values()))
+        return dict(zip(things, answers, strict=True))
+
     async def waiting_for(self) -> list[str]:
         """What the configured rooms need and does not answer: ports by name, tiers with no pool that answers."""
-        rooms = set(self.policy.rooms)
-        needs = {
-            "scrubber": (self.services.scrubber, {"scrub"}),
-            "guard": (self.services.guard, {"guard"}),
-            "encoder": (self.services.encoder, {"recall", "route"}),
-            "cache": (self.services.index, {"recall"}),
-            "complexity": (self.services.complexity, {"route"}),
-            "moderator": (self.services.moderator, {"moderate"}),
-            "ledger": (self.services.ledger, {"admit"}),
-        }
-        ports: dict[str, object] = {name: port for name, (port, of) in needs.items() if of & rooms}
-        pools = {name: self.services.engines[name] for name in self.menu.context}
-        answers = await asyncio.gather(*(_ready(thing) for thing in (*ports.values(), *pools.values())))
-        well = dict(zip((*ports, *(f"pool {p}" for p in pools)), answers, strict=True))
-        missing = [name for name in ports if not well[name]]
+        well = await self.pulse()
+        missing = [name for name, answers in well.items() if not answers and not name.startswith("pool ")]
         return missing + [f"tier {name}" for name, tier in _empty_tiers(self.policy, well).items() if tier]
+
+
+def _kind(prompt: Prompt) -> str:
+    """How the ids of such calls begin, as OpenAI's do."""
+    return {"embed": "embd", "classify": "modr"}.get(prompt.task) or ("cmpl" if prompt.raw else "chatcmpl")
 
 
 def _empty_tiers(policy: Policy, well: Mapping[str, bool]) -> dict[str, bool]:

@@ -13,23 +13,28 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from app.adapters import logs
+from app.adapters.blobs import Blobs
 from app.adapters.journal import Journal
 from app.adapters.metrics import Metrics
+from app.adapters.sql.batches import Batches
 from app.adapters.sql.contents import Contents
+from app.adapters.sql.files import Files
 from app.adapters.sql.idempotency import Idempotency
-from app.adapters.sql.ledger import LedgerError, SqlLedger
+from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.notices import Notices
 from app.adapters.sql.office import Office
+from app.adapters.sql.responses import Responses
 from app.adapters.sql.store import Store
 from app.adapters.traces import Tracer
 from app.adapters.webhooks import Dispatcher
+from app.batches.archive import Archive
 from app.call import Call
 from app.config.watch import Sight
 from app.http.app import Desk
-from app.ports import UsageRow
+from app.ports import PortError, UsageRow
 from app.secret import Secrets
 from app.stages.settle import drain
-from app.state import admin_key, database_url, folder
+from app.state import admin_key, database_url, files_url, folder
 
 log = logging.getLogger(__name__)
 SWEEP = 15.0
@@ -37,9 +42,12 @@ SWEEP = 15.0
 
 
 class House:
-    """database: a SQLAlchemy URL, or None for SQLite in the state folder. Raises LedgerError, StateError."""
+    """database: a SQLAlchemy URL, or None for SQLite in the state folder. files: as config.State.
 
-    def __init__(self, database: str | None) -> None:
+    batches: whether a worker runs them. Raises LedgerError, StateError.
+    """
+
+    def __init__(self, database: str | None, files: str | None = None, *, batches: bool = False) -> None:
         secrets = Secrets.load()
         url = database_url(database)
         self.store = Store(url)
@@ -49,7 +57,9 @@ class House:
         self.journal = Journal(self.ledger, folder() / "journal" / hashlib.sha256(url.encode()).hexdigest()[:16])
         self.contents = Contents(self.store, secrets)
         self.idempotency = Idempotency(self.store, secrets)
+        self.responses = Responses(self.store, secrets)
         self.office = Office(self.store, secrets, changed=self.ledger.forget)
+        self.archive = Archive(Files(self.store), Blobs(files_url(files)), Batches(self.store), runs=batches)
         self._dispatcher = Dispatcher(Notices(self.store, secrets), self.metrics.delivered)
         self._tracer = Tracer(None)
         self._sight = Sight()
@@ -58,7 +68,15 @@ class House:
     @property
     def desk(self) -> Desk:
         """What the HTTP surface needs of it."""
-        return Desk(self.metrics.export, self.metrics.door, self.idempotency, self.office, admin_key())
+        return Desk(
+            self.metrics.export,
+            self.metrics.door,
+            self.idempotency,
+            self.office,
+            admin_key(),
+            self.responses,
+            self.archive,
+        )
 
     def see(self, sight: Sight) -> None:
         """Log and trace as the policy says."""
@@ -97,9 +115,11 @@ class House:
 
     async def _sweep(self) -> None:
         while True:
-            with contextlib.suppress(LedgerError):  # readyz says it, and calls do
+            with contextlib.suppress(PortError):  # readyz says it, and calls do
                 self.metrics.held(*await self.ledger.sweep())
                 await self.idempotency.expire()
+                await self.responses.expire()
+                await self.archive.sweep()
             await asyncio.sleep(SWEEP)
 
     async def _gauge(self, in_flight: Callable[[], int]) -> None:

@@ -7,12 +7,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from app.call import Call
-from app.config import Policy
+from app.config import EMBEDDING, MODERATION, Policy
 from app.events import Prompt
-from app.ports import Classifier, Complexity, Contents, Encoder, Engine, Index, Journal, Ledger, Scrubber
+from app.ports import Classifier, Complexity, Contents, Encoder, Engine, Index, Journal, Ledger, Scrubber, Tokenizer
 from app.rules.routing import Health, Menu
 from app.stage import Early, Events, Pipe, Stage, fold
 from app.stages.admit import Admit
+from app.stages.consult import Consult, classifying, embedding
 from app.stages.generate import Generate
 from app.stages.guard import Gate, Guard
 from app.stages.moderate import Moderate
@@ -26,7 +27,10 @@ from app.stages.settle import Observe, Settle
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Every port, wired. count: text -> tokens. observe: called with each usage row and its call."""
+    """Every port, wired. count: text -> tokens. observe: called with each usage row and its call.
+
+    tokenizer: None where the config names none.
+    """
 
     encoder: Encoder
     scrubber: Scrubber
@@ -40,6 +44,7 @@ class Services:
     contents: Contents
     count: Callable[[str], int]
     observe: Observe
+    tokenizer: Tokenizer | None = None
 
 
 class Overlap:
@@ -59,9 +64,9 @@ class Overlap:
                 yield event
 
 
-def build(services: Services, policy: Policy, menu: Menu) -> Pipe:
+def build(services: Services, policy: Policy, menu: Menu, health: Health | None = None) -> Pipe:
     """The pipe of this policy. Cheap: a changed policy builds a new one, running calls keep theirs."""
-    health = Health(policy.generate.cooldown)
+    health = health or Health(policy.generate.cooldown)
     guard = Guard(services.guard, policy.guard)
     rooms: dict[str, Stage] = {
         "admit": Admit(services.ledger, policy.admit, services.count, menu),
@@ -79,3 +84,20 @@ def build(services: Services, policy: Policy, menu: Menu) -> Pipe:
     if "guard" in policy.rooms and policy.guard.mode == "alongside":
         order.insert(policy.rooms.index("generate") + 1, Gate(guard))
     return fold([order[0], Overlap(order), *order[1:]])
+
+
+def judging(services: Services, policy: Policy, menu: Menu) -> Mapping[str, Pipe]:
+    """The pipes of the tasks that need no engine, by task."""
+    embeddings, moderations = policy.embeddings, policy.moderations
+    patience = policy.generate.deadline
+
+    def pipe(room: Consult, own: Menu) -> Pipe:
+        admit = Admit(services.ledger, policy.admit, services.count, own)
+        return fold([admit, room, Settle(services.journal, services.contents, own, services.observe)])
+
+    embed = Consult("embed", embedding(services.encoder), services.count, EMBEDDING, "encoder", patience)
+    classify = Consult("classify", classifying(services.moderator), services.count, MODERATION, "moderator", patience)
+    return {
+        "embed": pipe(embed, menu.alone(EMBEDDING, embeddings.price, embeddings.model_id, "encoder")),
+        "classify": pipe(classify, menu.alone(MODERATION, moderations.price, moderations.model_id, "moderator")),
+    }

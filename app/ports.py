@@ -25,7 +25,8 @@ Vector = NDArray[np.float32]
 class Generation:
     """One request to an engine. `params`: OpenAI sampling fields. `salt` isolates the prefix cache per tenant.
 
-    raw: as events.Prompt. resume: the last message is an assistant's, to be continued where it stops.
+    raw: as events.Prompt. resume: the last message is an assistant's, to be continued where it stops; of a raw
+    request, its text already holds what was answered so far.
     background: after every other request, where the engine knows priorities.
     """
 
@@ -73,6 +74,25 @@ class PortError(Exception):
     def __init__(self, port: str, why: str) -> None:
         super().__init__(f"{port}: {why}")
         self.port = port
+
+
+class Tokenizer(Protocol):
+    """Text to tokens and back, in the gateway. Not async: for much text, call it in a thread."""
+
+    def encode(self, text: str, *, special: bool) -> list[int]:
+        """The text's ids. special: with those that the model's own template adds to a text."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The ids' text, special ones and all. Raises ValueError for an id that is none."""
+        ...
+
+    def chat(self, messages: Sequence[Mapping[str, Any]], *, prompt: bool) -> str | None:
+        """The chat as the model reads it; None: it has no template. prompt: with what begins an answer.
+
+        Raises ValueError: the template refuses these messages, in its own words.
+        """
+        ...
 
 
 # -- judges -------------------------------------------------------------------------------------
@@ -290,7 +310,7 @@ class Vigilance:
 
     alerts: percent of a budget. strikes: refusals by guard or moderator within `strike_window` that throttle a key to
     `throttle_rpm` for `throttle_seconds`, or suspend it. breaker: a tenant whose spending over `breaker_window` runs
-    at `breaker_multiple` times its own norm (the mean over `breaker_norm`), and above `breaker_floor` an hour, is
+    at `breaker_multiple` times its own norm (the mean over `breaker_norm`; below `breaker_floor` an hour, that floor) is
     paused for `breaker_pause`.
     """
 

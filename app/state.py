@@ -29,6 +29,11 @@ def database_url(configured: str | None) -> str:
     return configured or f"sqlite:///{folder() / 'penstock.db'}"
 
 
+def files_url(configured: str | None) -> str:
+    """The configured fsspec URL of files, or a folder in the state folder."""
+    return configured or str(folder() / "files")
+
+
 def once(name: str, make: Callable[[], str]) -> str:
     """A file of one line in the state folder, readable to its owner alone: made once, then read."""
     file = folder() / name

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from app.adapters.fakes import FakeEngine
-from app.adapters.tokens import counter
+from app.adapters.tokens import Vocabulary, estimate
 from app.adapters.upstream import UpstreamEngine
 from app.config import ConfigError, FakePool, Graph, Pool, UpstreamPool
 from app.pipe import Services
@@ -43,6 +43,7 @@ def wire(
     Raises ConfigError for a vLLM pool without an engine: it needs Ray.
     """
     given = ports or {}
+    vocabulary = Vocabulary(graph.tokenizer) if graph.tokenizer else None
     made = {name: given[name] if name in given else inline(graph, name) for name in graph.ports}
     return Services(
         encoder=made["encoder"],
@@ -55,8 +56,9 @@ def wire(
         ledger=books.ledger,
         journal=books.journal,
         contents=books.contents,
-        count=counter(graph.tokenizer),
+        count=vocabulary.count if vocabulary else estimate,
         observe=books.observe,
+        tokenizer=vocabulary,
     )
 
 

@@ -1,7 +1,7 @@
 """The servers inside a pool's replicas: `ray.serve.llm`'s own, with a compact stream and vLLM's own counts.
 
-ServeEngine -> [PoolServer.generate] -> LLMServer.chat -> vLLM. Imports vLLM: for replicas and for building the graph,
-never for the gateway.
+ServeEngine -> [PoolServer.generate] -> LLMServer.chat or .completions -> vLLM. Imports vLLM: for replicas and for
+building the graph, never for the gateway.
 """
 
 # mypy: disallow-subclassing-any=False
@@ -18,7 +18,7 @@ from ray.llm._internal.common.callbacks.base import CallbackBase
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from ray.serve.llm import LLMServer
 from ray.serve.llm.deployment import PDDecodeServer, PDPrefillServer
-from ray.serve.llm.openai_api_models import ChatCompletionRequest
+from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 from vllm.v1.metrics.loggers import AggregateStatLoggerBase
 
 from app.adapters.openai_stream import ChatStream, engine_error
@@ -27,7 +27,7 @@ from app.ports import EngineError
 from deployments.handles import encode, encode_error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from deployments.handles import Chat
 
@@ -38,6 +38,10 @@ log = logging.getLogger(__name__)
 SPACING, SHORTEST, LONGEST = 0.0005, 0.001, 0.025
 
 LOST = EngineError("the engine failed while it answered", retryable=True)  # vLLM's own words name its classes
+
+NO_AUTO_TOOLS = (
+    "This model cannot choose for itself whether to call a tool: set `tool_choice` to `required`, `none` or a function."
+)
 
 
 class LocalModel(CallbackBase):
@@ -96,9 +100,8 @@ class Streams:
         """Stream batches (`handles.decode`); the last one may be an error. Closing it aborts the generation."""
         self._open += 1
         try:
-            request = ChatCompletionRequest(model=self._llm_config.model_id, messages=chat.conversation, **chat.params)
             stream = ChatStream()
-            async with aclosing(coalesce(await self.chat(request), self._pause)) as batches:  # type: ignore[attr-defined]
+            async with aclosing(coalesce(await self._ask(chat), self._pause)) as batches:
                 async for chunks in batches:
                     usage, tokens = _read(stream, chunks)
                     if usage is not None or tokens:
@@ -112,6 +115,20 @@ class Streams:
             yield encode_error(LOST)
         finally:
             self._open -= 1
+
+    async def _ask(self, chat: Chat) -> AsyncGenerator[Any, None]:
+        """The answer's chunks. Raises ValidationError, EngineError."""
+        config = self._llm_config
+        params = {"model": config.model_id, **chat.params}
+        if config.engine_kwargs.get("scheduling_policy") != "priority":
+            params.pop("priority", None)  # vLLM refuses what it would not heed
+        server: Any = self  # an LLMServer
+        if chat.raw:
+            prompt = chat.conversation[0]["content"]
+            return await server.completions(CompletionRequest(prompt=prompt, **params))  # type: ignore[no-any-return]
+        if (wants := _wants_auto_tools(params)) and not config.engine_kwargs.get("enable_auto_tool_choice"):
+            raise EngineError(NO_AUTO_TOOLS, retryable=False, param=wants)
+        return await server.chat(ChatCompletionRequest(messages=chat.conversation, **params))  # type: ignore[no-any-return]
 
     def _pause(self) -> float:
         return min(LONGEST, SPACING * self._open)
@@ -153,6 +170,13 @@ def _read(stream: ChatStream, chunks: list[Any]) -> tuple[Usage | None, list[Tok
             else:
                 tokens.append(event)
     return usage, tokens
+
+
+def _wants_auto_tools(params: Mapping[str, Any]) -> str:
+    """The field by which the model itself shall choose whether to call a tool; empty when it shall not."""
+    if not params.get("tools") or params.get("tool_choice") not in (None, "auto"):
+        return ""
+    return "tool_choice" if params.get("tool_choice") else "tools"
 
 
 def _invalid(error: ValidationError) -> EngineError:

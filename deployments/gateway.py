@@ -10,6 +10,8 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from app.batches.lines import Lines
+from app.batches.model import Answer, Order, State
 from app.config import ConfigError, parse_graph, parse_policy
 from app.gateway import Gateway
 from app.house import House
@@ -30,10 +32,15 @@ class GatewayServer:
     """`graph`: the config's args. `ports`, `pools`: handles of what has replicas of its own, by name."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits constructors
-        self, graph: dict[str, Any], ports: dict[str, DeploymentHandle], pools: dict[str, DeploymentHandle]
+        self,
+        graph: dict[str, Any],
+        ports: dict[str, DeploymentHandle],
+        pools: dict[str, DeploymentHandle],
+        worker: DeploymentHandle | None = None,  # noqa: ARG002 - bound so that it is deployed; it asks for its work
     ) -> None:
         self._graph = parse_graph(graph)
-        self._house = House(self._graph.state.database)
+        state = self._graph.state
+        self._house = House(state.database, state.files, batches=self._graph.batch_worker is not None)
         services = wire(
             self._graph,
             self._house,
@@ -63,7 +70,17 @@ class GatewayServer:
             log.info("policy applied: rooms %s", " -> ".join(self._gateway.policy.rooms))
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
-        return create_app(self._gateway, self._house.desk, sends_id=False)  # Serve's proxy sends its own
+        app = create_app(self._gateway, self._house.desk, sends_id=False)  # Serve's proxy sends its own
+        self._lines = Lines(self._gateway, app, self._house.archive.batches.whose)
+        return app
+
+    async def batch_state(self) -> State:
+        """What there is room for: asked by batch workers."""
+        return await self._lines.state()
+
+    async def run_line(self, order: Order) -> Answer | None:
+        """As batches.lines.Lines.answer."""
+        return await self._lines.answer(order)
 
     async def __del__(self) -> None:
         async with asyncio.timeout(10):

@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 from ray.serve.context import _set_request_context
 from ray.serve.exceptions import BackPressureError, RayServeException
 
-from app.adapters.openai_stream import STREAM_OPTIONS
+from app.adapters.openai_stream import STREAM_OPTIONS, completion_params
 from app.events import Token, ToolDelta, Usage
 from app.ports import EngineError
 
@@ -41,14 +41,20 @@ PARAMS = frozenset(
         *("repetition_penalty", "ignore_eos", "stop_token_ids"),
     }
 )
+LATER = 1
+"""vLLM's priority of a request in the background: the lowest number is served first, and 0 is what all others have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """What goes to a pool: the messages and the other fields of a chat request, as OpenAI spells them."""
+    """What goes to a pool: the messages and the other fields of a chat request, as OpenAI spells them.
+
+    raw: the text of the one message is a completion request's prompt.
+    """
 
     conversation: list[dict[str, Any]]  # under the name `messages` the router would take it in place of `prompt`
     params: dict[str, Any]
+    raw: bool = False
 
     @property
     def prompt(self) -> str:
@@ -69,14 +75,15 @@ def decode(batch: bytes) -> tuple[Usage | None, list[Token]]:
     if isinstance(rows, dict):
         raise EngineError(**rows)
     return Usage(*counts) if counts else None, [
-        Token(*row[:4], *(ToolDelta(*part) for part in row[4:])) for row in rows
+        Token(*row[:4], *(part and ToolDelta(*part) for part in row[4:5]), *row[5:]) for row in rows
     ]
 
 
 def _row(token: Token) -> tuple[Any, ...]:
     plain = (token.text, token.choice, token.logprobs, token.finish_reason)
     tool = token.tool
-    return (*plain, (tool.index, tool.arguments, tool.id, tool.name)) if tool else plain
+    part = tool and (tool.index, tool.arguments, tool.id, tool.name)
+    return (*plain, part, token.stop) if tool or token.stop else plain
 
 
 def encode_error(error: EngineError) -> bytes:
@@ -139,7 +146,13 @@ class ServeEngine:
         params |= {"stream": True, "stream_options": STREAM_OPTIONS, "request_id": request.call_id}
         if request.salt and self._salted:
             params["cache_salt"] = request.salt
-        return Chat([message.wire() for message in request.messages], params)
+        if request.background:
+            params["priority"] = LATER
+        if request.raw:
+            params = completion_params(params)
+        elif request.resume:
+            params |= {"continue_final_message": True, "add_generation_prompt": False}
+        return Chat([message.wire() for message in request.messages], params, request.raw)
 
 
 def _context(call_id: str) -> Context:

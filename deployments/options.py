@@ -36,10 +36,13 @@ def serve_options(scale: Scale, runtime_env: dict[str, Any]) -> dict[str, Any]:
 
 
 def counts(scale: Scale) -> dict[str, Any]:
-    """The part of them that pools share: how many replicas, and how many calls each takes and holds."""
+    """The part of them that pools share: how many replicas, how many calls each takes and holds, and how long a
+    replica that is replaced may finish them.
+    """
     options: dict[str, Any] = {
         "max_ongoing_requests": scale.max_ongoing_requests,
         "max_queued_requests": scale.max_queued_requests,
+        "graceful_shutdown_timeout_s": scale.graceful_shutdown_timeout_s,
     }
     if scale.autoscaling_config:
         options["autoscaling_config"] = scale.autoscaling_config

@@ -107,6 +107,7 @@ def llm_config(
     engine = {
         "max_model_len": pool.max_context,
         "enable_prompt_tokens_details": True,
+        "scheduling_policy": "priority",  # or a batch's requests would stand before a person's
         **(ENGINE_CPU if cpu else {}),
         **engine_kwargs,
         **pool.engine_kwargs,

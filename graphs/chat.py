@@ -4,6 +4,7 @@ serve run serve_config.yaml      # import_path: graphs.chat:build, args: the gra
 
 Gateway ──> Encoder, Scrubber, Guard, Cache, Complexity, Moderator
 └─────> Pool:NAME (ray.serve.llm) ...
+BatchWorker ──> Gateway
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ray.serve.deployment import Application
 
 from app.config import Graph, VllmPool, check, parse_graph
 from app.state import folder
+from deployments.batches import BatchWorker
 from deployments.gateway import GatewayServer
 from deployments.options import environment, serve_options
 from deployments.pools import build_pool
@@ -30,11 +32,14 @@ def build(args: dict[str, Any]) -> Application:
     pools = {name: build_pool(name, pool) for name, pool in graph.pools.items() if isinstance(pool, VllmPool)}
     # Gateways of one machine add their metrics up, so that a scrape of any of them sees all.
     metrics = environment(PROMETHEUS_MULTIPROC_DIR=str(folder() / "metrics"))
-    gateway = serve.deployment(GatewayServer, name="Gateway").options(**serve_options(graph.gateway, metrics))
+    # A changed gateway starts beside the old one, which finishes its streams: no request waits for either.
+    gateway = serve.deployment(GatewayServer, name="Gateway").options(
+        **serve_options(graph.gateway, metrics), max_surge_percent=100
+    )
     if graph.policy is not None:
         check(graph, graph.policy)
         gateway = gateway.options(user_config=graph.policy.model_dump(mode="json"))
-    return gateway.bind(graph.model_dump(mode="json", exclude={"policy"}), ports, pools)
+    return gateway.bind(graph.model_dump(mode="json", exclude={"policy"}), ports, pools, bind_worker(graph))
 
 
 def bind_port(graph: Graph, name: str) -> Application:
@@ -43,3 +48,12 @@ def bind_port(graph: Graph, name: str) -> Application:
     title, server = SERVERS[name]
     deployment = serve.deployment(server).options(name=title, **serve_options(port.deployment, environment()))
     return deployment.bind(name, port.adapter, port.options, port.batch)
+
+
+def bind_worker(graph: Graph) -> Application | None:
+    """The batch worker, where there is one."""
+    if graph.batch_worker is None:
+        return None
+    options = serve_options(graph.batch_worker, environment())
+    worker = serve.deployment(BatchWorker).options(name="BatchWorker", **options, health_check_period_s=2)
+    return worker.bind(graph.model_dump(mode="json", exclude={"policy"}))

@@ -5,21 +5,28 @@ Pools must be upstreams or fakes: a vLLM pool needs Ray.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import secrets as random
 from collections.abc import AsyncIterator
 
 from starlette.types import ASGIApp
 
+from app.adapters.sql.batch_work import Work
+from app.batches.lines import Lines
+from app.batches.worker import Worker
 from app.config import Config
 from app.gateway import Gateway
 from app.house import House
 from app.http.app import create_app
+from app.secret import Secrets
 from app.wiring import wire
 
 
 def create(config: Config) -> ASGIApp:
     """The ASGI app of a config; its chores run for as long as its lifespan. Raises ConfigError, LedgerError."""
-    house = House(config.graph.state.database)
+    state = config.graph.state
+    house = House(state.database, state.files, batches=config.graph.batch_worker is not None)
     gateway = Gateway(config.graph, wire(config.graph, house))
     gateway.apply(config.policy)
     house.see(config.policy.sight)
@@ -27,7 +34,15 @@ def create(config: Config) -> ASGIApp:
     @contextlib.asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         await house.start(lambda: gateway.in_flight)
+        working = [asyncio.ensure_future(worker.run())] if house.archive.runs else []
         yield
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
         await house.stop()
 
-    return create_app(gateway, house.desk, lifespan=lifespan)
+    app = create_app(gateway, house.desk, lifespan=lifespan)
+    lines = Lines(gateway, app, house.archive.batches.whose)
+    work = Work(house.store, Secrets.load(), f"worker_{random.token_hex(8)}")
+    worker = Worker(work, house.archive.blobs, lines)
+    return app

@@ -24,6 +24,8 @@ from app.adapters.fakes import (
 )
 from app.adapters.journal import Direct
 from app.adapters.metrics import Metrics
+from app.adapters.sql.idempotency import Idempotency
+from app.adapters.sql.responses import Responses
 from app.adapters.tokens import estimate
 from app.call import Call
 from app.config import Graph, Policy
@@ -131,10 +133,16 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(gateway: Gateway, metrics: Metrics | None = None) -> Iterator[str]:
+def serving(
+    gateway: Gateway,
+    metrics: Metrics | None = None,
+    *,
+    idempotency: Idempotency | None = None,
+    responses: Responses | None = None,
+) -> Iterator[str]:
     """The gateway behind uvicorn in a thread of its own; yields its base URL."""
     port = free_port()
-    app = create_app(gateway, Desk((metrics or Metrics()).export))
+    app = create_app(gateway, Desk((metrics or Metrics()).export, idempotency=idempotency, responses=responses))
     server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -65,7 +65,7 @@ def test_a_good_config_is_said_to_be_good() -> None:
 def test_a_bad_config_exits_with_2_and_names_the_key(tmp_path: Path) -> None:
     done = penstock("config", "check", edited(tmp_path, encodr={}))
     assert done.exit_code == 2
-    assert "args.encodr: unknown key: choose from cache, complexity, encoder" in done.output
+    assert "args.encodr: unknown key: choose from batch_worker, cache, complexity, encoder" in done.output
 
 
 def test_the_schema_names_every_key_of_graph_and_policy() -> None:

@@ -162,7 +162,7 @@ async def test_a_pinned_tier_fails_with_its_own_pools() -> None:
 
 async def test_after_the_first_token_a_lost_engine_is_an_honest_error() -> None:
     kit = Kit(engines={"a": FakeEngine("one two three four", fail="mid_stream"), "b": FakeEngine()})
-    _, events = await run(kit.gateway(), ask("hi"))
+    _, events = await run(kit.gateway(generate={"recoveries": 0}), ask("hi"))
     assert isinstance(events[-1], Failure)
     assert kit.rows[0].outcome == "failed"
     assert kit.rows[0].completion_tokens > 0

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import lru_cache
 from itertools import cycle, zip_longest
@@ -173,17 +173,18 @@ class FakeEngine:
 def _choice(text: str, index: int, params: Mapping[str, Any]) -> list[Token]:
     """One choice as Tokens, the last of which says why it ended."""
     stops = params.get("stop") or []
+    ended = None
     for stop in [stops] if isinstance(stops, str) else stops:
-        text = text.split(stop, 1)[0]
+        if stop in text:
+            text, ended = text.split(stop, 1)[0], stop
     words = re.findall(r"\s*\S+\s?|\s+", text) or [""]
     limit = params.get("max_completion_tokens") or params.get("max_tokens")
     reason = "stop" if limit is None or len(words) <= limit else "length"
     words = words[:limit]
     wants = bool(params.get("logprobs"))
-    return [
-        Token(word, index, _logprobs(word) if wants else None, reason if at == len(words) else None)
-        for at, word in enumerate(words, 1)
-    ]
+    tokens = [Token(word, index, _logprobs(word) if wants else None) for word in words]
+    tokens[-1] = replace(tokens[-1], finish_reason=reason, stop=ended if reason == "stop" else None)
+    return tokens
 
 
 def _after(answer: str, given: str) -> str:

@@ -102,16 +102,37 @@ def _tokens(choice: Mapping[str, Any]) -> Iterator[Token]:
     delta, index = choice.get("delta") or {}, choice.get("index") or 0
     text = delta.get("content") or choice.get("text") or ""
     finish = choice.get("finish_reason")
-    logprobs = choice.get("logprobs")
-    content = logprobs.get("content") if logprobs else None
+    content = _logprobs(choice.get("logprobs") or {})
     tools = [_tool(piece) for piece in delta.get("tool_calls") or ()]
     ends_here = finish if not tools else None
+    stop = choice.get("stop_reason")  # vLLM's extension: the stop sequence, or the id of a token that ends answers
     if text or content or ends_here:
-        yield Token(text, index, content, ends_here)
+        yield Token(text, index, content, ends_here, stop=stop if isinstance(stop, str) else None)
     for tool in tools:
         yield Token("", index, tool=tool)
     if tools and finish:
         yield Token("", index, finish_reason=finish)
+
+
+def _logprobs(said: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Logprobs as the chat API has them; the completions API's are turned into them."""
+    if "tokens" not in said:
+        return said.get("content")
+    tops = said.get("top_logprobs") or [None] * len(said["tokens"])
+    return [
+        {**_entry(token, logprob), "top_logprobs": [_entry(*other) for other in (top or {}).items()]}
+        for token, logprob, top in zip(said["tokens"], said["token_logprobs"], tops, strict=True)
+    ]
+
+
+def _entry(token: str, logprob: float) -> dict[str, Any]:
+    return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+
+
+def completion_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """A chat request's params as the completions API spells them: there `logprobs` is a number."""
+    sent = {name: value for name, value in params.items() if name not in ("logprobs", "top_logprobs")}
+    return {**sent, "logprobs": params.get("top_logprobs") or 0} if params.get("logprobs") else sent
 
 
 def _tool(piece: Mapping[str, Any]) -> ToolDelta:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import orjson
 
-from app.adapters.openai_stream import STREAM_OPTIONS, ChatStream, engine_error
+from app.adapters.openai_stream import STREAM_OPTIONS, ChatStream, completion_params, engine_error
 from app.events import Token
 from app.ports import EngineError
+from app.rules.streams import CANNOT_RESUME
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -31,6 +32,7 @@ class UpstreamEngine:
     """`base_url` ends where `/chat/completions` begins, as OpenAI's clients have it (`https://host/v1`).
 
     key_env: the environment variable that holds the upstream's key, read at every call so that it can be rotated.
+    It continues a raw request's text, and nobody's chat answer: OpenAI's API has no word for that.
     timeout: seconds without a byte, connecting or streaming, before the upstream is given up. client: one's own.
     """
 
@@ -55,6 +57,9 @@ class UpstreamEngine:
 
     async def generate(self, request: Generation) -> AsyncGenerator[Token | Usage, None]:
         """Stream the upstream's answer; closing it closes the connection. Raises EngineError."""
+        if request.resume and not request.raw:
+            message = "the upstream cannot go on with an answer"
+            raise EngineError(message, retryable=True, code=CANNOT_RESUME)
         stream, ended = ChatStream(), False
         try:
             async with self._open(request) as response:
@@ -93,7 +98,8 @@ class UpstreamEngine:
         while True:
             headers = {**self._headers(), "content-type": "application/json", "x-request-id": request.call_id}
             body = orjson.dumps(self._body(request))
-            async with self._client.stream("POST", f"{self._url}/chat/completions", content=body, headers=headers) as r:
+            url = f"{self._url}/{'completions' if request.raw else 'chat/completions'}"
+            async with self._client.stream("POST", url, content=body, headers=headers) as r:
                 if r.status_code < _BAD_REQUEST:
                     yield r
                     return
@@ -106,8 +112,10 @@ class UpstreamEngine:
         limit = params.pop("max_completion_tokens", None) or params.pop("max_tokens", None)
         params |= {self._limit: limit} if limit else {}
         params |= {"stream_options": self._stream_options} if self._stream_options else {}
-        messages = [message.wire() for message in request.messages]
-        return {**params, "model": self._model, "messages": messages, "stream": True}
+        asked: dict[str, Any] = {"messages": [message.wire() for message in request.messages]}
+        if request.raw:
+            asked, params = {"prompt": request.messages[0].text}, completion_params(params)
+        return {**params, "model": self._model, **asked, "stream": True}
 
     def _headers(self) -> dict[str, str]:
         key = os.environ.get(self._key_env) if self._key_env else None

@@ -17,10 +17,14 @@ from app.config.files import Config, check, load_file, parse_graph, parse_policy
 from app.config.graph import Accelerator, FakePool, Graph, Pool, Port, Scale, Split, State, UpstreamPool, VllmPool
 from app.config.order import BEFORE, PAIRS, REQUIRED, ROOMS, check_order
 from app.config.policy import (
+    EMBEDDING,
+    MODERATION,
     Admit,
+    Embeddings,
     Generate,
     Guard,
     Moderate,
+    Moderations,
     Policy,
     Prices,
     Recall,
@@ -30,6 +34,8 @@ from app.config.policy import (
 
 __all__ = [
     "BEFORE",
+    "EMBEDDING",
+    "MODERATION",
     "PAIRS",
     "REQUIRED",
     "ROOMS",
@@ -37,11 +43,13 @@ __all__ = [
     "Admit",
     "Config",
     "ConfigError",
+    "Embeddings",
     "FakePool",
     "Generate",
     "Graph",
     "Guard",
     "Moderate",
+    "Moderations",
     "Policy",
     "Pool",
     "Port",

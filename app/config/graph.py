@@ -14,7 +14,11 @@ from app.registry import ADAPTERS, load
 
 
 class Scale(Strict):
-    """One deployment's size, by Ray Serve's own names. `num_gpus` may be a fraction of a GPU."""
+    """One deployment's size, by Ray Serve's own names. `num_gpus` may be a fraction of a GPU.
+
+    graceful_shutdown_timeout_s: how long a replica that is replaced may finish what it has begun. Keep it above the
+    policy's `generate.deadline`, or a redeploy cuts answers off.
+    """
 
     num_replicas: int | Literal["auto"] = 1
     autoscaling_config: dict[str, Any] | None = None
@@ -22,6 +26,7 @@ class Scale(Strict):
     num_gpus: Annotated[float, Field(ge=0)] = 0
     max_ongoing_requests: Annotated[int, Field(ge=1)] = 64
     max_queued_requests: Annotated[int, Field(ge=-1)] = 1024
+    graceful_shutdown_timeout_s: Annotated[float, Field(ge=0)] = 330
 
     @model_validator(mode="after")
     def _one_size(self) -> Scale:
@@ -104,10 +109,12 @@ Pool = Annotated[VllmPool | UpstreamPool | FakePool, Field(discriminator="kind")
 class State(Strict):
     """Where durable state lives. `database`: a SQLAlchemy URL; `None` is SQLite in Penstock's state folder.
 
+    files: an fsspec URL of uploaded files and batch results (`s3://bucket/folder`); `None` is the state folder.
     currency: what every price is in, as invoices name it.
     """
 
     database: str | None = None
+    files: str | None = None
     currency: str = "USD"
     development_key: bool = False
 
@@ -126,6 +133,9 @@ class Graph(Strict):
         default=None, description="the model whose tokenizer counts prompts in the gateway; None estimates by length"
     )
     gateway: Scale = Scale(max_ongoing_requests=512)
+    batch_worker: Scale | None = Field(
+        default=None, description="replicas that run batches; None: this installation takes no batches"
+    )
     state: State = State()
     policy: Policy | None = Field(
         default=None, description="for Python callers; in a file the policy is the Gateway's user_config"

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from app.config.base import Strict, choose
+from app.config.batches import Batches
 from app.config.order import ROOMS, check_order
 from app.config.watch import Door, Sight, Watch
 
@@ -93,12 +94,17 @@ class Recall(Strict):
 class Generate(Strict):
     """Seconds. A pool silent for `failover` is passed over while another is left, the last one after `first_token`;
     it then rests for `cooldown`.
+
+    recoveries: how often an answer may lose its engine after the first token and be continued by another.
+    keep_alive: a stream that has nothing to say for so long sends a comment, so that nothing on the way closes it.
     """
 
     deadline: Annotated[float, Field(gt=0)] = 300
     failover: Annotated[float, Field(gt=0)] = 10
     first_token: Annotated[float, Field(gt=0)] = 60
     cooldown: Annotated[float, Field(ge=0)] = 10
+    recoveries: Annotated[int, Field(ge=0)] = 2
+    keep_alive: Annotated[float, Field(gt=0)] = 10
 
 
 class Moderate(Strict):
@@ -121,6 +127,24 @@ class Moderate(Strict):
         return self
 
 
+EMBEDDING, MODERATION = "embedding", "moderation"
+"""What calls of these two are billed as, like a tier; also what `model` may say."""
+
+
+class Embeddings(Strict):
+    """`/v1/embeddings`, by the graph's encoder. model_id: its name beside `embedding`."""
+
+    model_id: Annotated[str, Field(min_length=1)] = "all-minilm-l6-v2"
+    price: Prices = Prices(input=Decimal("0.01"), cached_input=Decimal("0.01"), output=Decimal(0))
+
+
+class Moderations(Strict):
+    """`/v1/moderations`, by the graph's moderator. model_id: its name beside `moderation`."""
+
+    model_id: Annotated[str, Field(min_length=1)] = "detoxify"
+    price: Prices = Prices(input=Decimal(0), cached_input=Decimal(0), output=Decimal(0))
+
+
 class Policy(Strict):
     """How the graph decides. The Gateway's `user_config`: a change reaches running replicas, nothing restarts."""
 
@@ -131,6 +155,9 @@ class Policy(Strict):
     recall: Recall = Recall()
     generate: Generate = Generate()
     moderate: Moderate = Moderate()
+    batches: Batches = Batches()
+    embeddings: Embeddings = Embeddings()
+    moderations: Moderations = Moderations()
     watch: Watch = Watch()
     door: Door = Door()
     sight: Sight = Sight()
@@ -149,10 +176,11 @@ class Policy(Strict):
         if self.price_list in self.price_lists:
             msg = f"price_lists.{self.price_list}: that is the standard list, its prices stand at the tiers"
             raise ValueError(msg)
+        priced = {*self.tiers, EMBEDDING, MODERATION}
         for name, prices in self.price_lists.items():
             for tier in prices:
-                if tier not in self.tiers:
-                    raise choose(f"price_lists.{name}", tier, self.tiers)
+                if tier not in priced:
+                    raise choose(f"price_lists.{name}", tier, priced)
         return self
 
     @model_validator(mode="after")
@@ -164,6 +192,10 @@ class Policy(Strict):
         if "auto" in self.tiers:
             msg = "tiers: `auto` is the router's own name; call the tier something else"
             raise ValueError(msg)
+        for name in (EMBEDDING, MODERATION):
+            if name in self.tiers:
+                msg = f"tiers: calls of another endpoint are billed as `{name}`; call the tier something else"
+                raise ValueError(msg)
         if min(tier.above for tier in self.tiers.values()) > 0:
             msg = "tiers: one must have `above: 0`, or the simplest prompts have nowhere to go"
             raise ValueError(msg)

@@ -36,8 +36,8 @@ class Strikes(Strict):
 
 
 class Breaker(Strict):
-    """Pauses a tenant whose spending over `window` seconds runs at `multiple` times its norm (the mean over `norm`
-    seconds) and above `floor_per_hour`. 0 switches it off. `penstock tenants resume` ends a pause.
+    """Pauses a tenant whose spending over `window` seconds runs at `multiple` times its norm: the mean over `norm`
+    seconds, or `floor_per_hour` where that is more. 0 switches it off. `penstock tenants resume` ends a pause.
     """
 
     multiple: Annotated[float, Field(ge=0)] = 10

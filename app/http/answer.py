@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -23,9 +24,12 @@ from app.gateway import Gateway
 from app.http.failure import error_headers
 from app.http.headers import of_call
 from app.stage import Events
+from app.stages.moderate import Later, Reader
 
 SSE = "text/event-stream; charset=utf-8"
 JSON = "application/json"
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment of a stream that has nothing to say: clients and proxies close a connection that is silent for long."""
 
 
 class CallResponse(Response):
@@ -194,37 +198,47 @@ def _message(choice: Choice) -> dict[str, Any]:
 
 
 class ChatStream(CallResponse):
-    """`chat.completion.chunk` events. The first event of the call decides the status."""
+    """`chat.completion.chunk` events. The first Token, or the first keep-alive before it, decides the status.
+
+    Each event is asked for only once the server has taken the last: who reads slowly slows the engine's reader down.
+    """
 
     def __init__(self, gateway: Gateway, call: Call, events: Events, *, include_usage: bool) -> None:
         super().__init__(gateway, call, events)
         self._include_usage = include_usage
         self._opened: set[int] = set()
-        self._before = b""
+        self._started = False
 
     async def _run(self, send: Send) -> None:
-        started = False
-        async for event in self.events:
-            error = ends_call(event)
-            if error and not started:
-                await self.events.aclose()
-                await send_error(send, error, self.call)
-                return
-            if isinstance(event, Usage):
-                continue
-            if not started:
-                await self._start(send)
-                started = True
-            await send({"type": "http.response.body", "body": self._chunk(event), "more_body": True})
-            if error:
-                break
-        else:
-            if not started:
-                await self._start(send)
-            await send({"type": "http.response.body", "body": self._end(), "more_body": True})
+        patience = self.gateway.policy.generate.keep_alive
+        async with aclosing(Reader(self.events)) as reader:
+            while (event := await reader.next(patience)) is not None:
+                if isinstance(event, Later):
+                    await self._write(send, KEEP_ALIVE)
+                    continue
+                error = ends_call(event)
+                if error and not self._started:
+                    await reader.aclose()
+                    await send_error(send, error, self.call)
+                    return
+                if error or isinstance(event, Token | Refusal):
+                    await self._write(send, self._chunk(event))
+                if error:
+                    break
+            else:
+                await self._write(send, self._end())
         await send({"type": "http.response.body", "body": b""})
 
-    async def _start(self, send: Send) -> None:
+    async def _write(self, send: Send, body: bytes) -> None:
+        if not self._started:
+            self._started = True
+            headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+            await send_head(send, 200, SSE, headers | of_call(self.call, settled=False))
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+
+    @cached_property
+    def _before(self) -> bytes:
+        """What every chunk begins with. Made for the first: only then is the model known."""
         head = {
             "id": self.call.id,
             "object": "chat.completion.chunk",
@@ -235,9 +249,7 @@ class ChatStream(CallResponse):
         }
         if self._include_usage:
             head["usage"] = None
-        self._before = b"data: " + orjson.dumps(head)[:-1]
-        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-        await send_head(send, 200, SSE, headers | of_call(self.call, settled=False))
+        return b"data: " + orjson.dumps(head)[:-1]
 
     def _chunk(self, event: Event) -> bytes:
         if isinstance(event, Token):

@@ -16,12 +16,17 @@ from starlette.types import ASGIApp
 from app import errors
 from app.adapters.sql.idempotency import Idempotency
 from app.adapters.sql.office import Office
+from app.adapters.sql.responses import Responses
+from app.batches.archive import Archive
 from app.errors import ApiError
 from app.gateway import Gateway
+from app.http import openapi
 from app.http.auth import door_of
 from app.http.failure import JsonError
 from app.http.headers import Stamp
-from app.http.routes import chat, models, ops
+from app.http.messages import route as messages
+from app.http.responses import route as responses
+from app.http.routes import batches, chat, completions, embeddings, files, models, moderations, ops, tokenize
 from app.ports import PortError
 
 log = logging.getLogger(__name__)
@@ -36,7 +41,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     known = {404: errors.route_not_found, 405: errors.method_not_allowed}
     if error.status_code in known:
-        return JsonError(known[error.status_code](request.method, request.url.path))
+        return JsonError(known[error.status_code](request.method, request.url.path), dict(error.headers or {}))
     return JsonError(ApiError(error.status_code, str(error.detail)))
 
 
@@ -55,6 +60,7 @@ class Desk:
     """What the HTTP surface needs beside the gateway. metrics: what /metrics answers, as (body, content type).
 
     told: hears of requests that were stopped before they were calls. office, admin_key: None is no admin API.
+    responses: None stores none. archive: None is no files and no batches.
     """
 
     metrics: Callable[[], tuple[bytes, str]]
@@ -62,6 +68,8 @@ class Desk:
     idempotency: Idempotency | None = None
     office: Office | None = None
     admin_key: str = ""
+    responses: Responses | None = None
+    archive: Archive | None = None
 
 
 def create_app(gateway: Gateway, desk: Desk, *, sends_id: bool = True, lifespan: Any = None) -> ASGIApp:
@@ -71,12 +79,24 @@ def create_app(gateway: Gateway, desk: Desk, *, sends_id: bool = True, lifespan:
     app.state.metrics = desk.metrics
     app.state.told = desk.told
     app.state.idempotency = desk.idempotency
-    for routes in (chat, models, ops):
+    app.state.responses = desk.responses
+    for routes in (chat, completions, responses, messages, embeddings, moderations, tokenize, models, ops):
         app.include_router(routes.router)
+    if desk.archive is not None:
+        app.state.archive = desk.archive
+        for kept in (files, batches):
+            app.include_router(kept.router)
+    if desk.office is not None:
+        from app.http.routes import console, insight
+
+        app.state.office = desk.office
+        for pages in (console, insight):
+            app.include_router(pages.router)
     if desk.office is not None and desk.admin_key:
         from app.http.admin import install
 
         install(app, desk.office, desk.admin_key, door=lambda: door_of(app), currency=gateway.graph.state.currency)
+    openapi.install(app)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(PortError, _port_error)

@@ -6,6 +6,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from app import errors
+from app.call import LINE
 from app.http.door import Door
 from app.ports import Ledger, Principal
 
@@ -31,6 +32,19 @@ def door_of(app: Starlette) -> Door:
 
 async def authenticate(request: Request, ledger: Ledger, scope: str) -> Principal:
     """The key's owner, who may do what `scope` names. Raises ApiError (401, 403, 429)."""
+    line = LINE.get()
+    who = line.who if line else await _known(request, ledger)
+    if who.suspended:
+        raise errors.key_suspended(who.suspended)
+    if who.paused:
+        raise errors.tenant_paused(who.paused)
+    if who.scopes and scope not in who.scopes:
+        raise errors.missing_scope(scope)
+    return who
+
+
+async def _known(request: Request, ledger: Ledger) -> Principal:
+    """Whose key the request presents. Raises ApiError (401, 429)."""
     door = door_of(request.app)
     door.check(request)
     key = presented_key(request)
@@ -40,10 +54,4 @@ async def authenticate(request: Request, ledger: Ledger, scope: str) -> Principa
             door.failed(request)
         request.app.state.told("wrong_key" if key else "missing_key")
         raise errors.wrong_key() if key else errors.missing_key()
-    if who.suspended:
-        raise errors.key_suspended(who.suspended)
-    if who.paused:
-        raise errors.tenant_paused(who.paused)
-    if who.scopes and scope not in who.scopes:
-        raise errors.missing_scope(scope)
     return who

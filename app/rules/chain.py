@@ -17,6 +17,8 @@ GENESIS = "0" * 64
 """What stands before a chain's first record."""
 OPERATOR = "_operator"
 """The chain of what concerns no single tenant."""
+_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+_WIDEST = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,14 @@ class Record:
 
 
 def canonical(data: Mapping[str, Any]) -> str:
-    """JSON with sorted keys: the same facts, the same bytes. Sets become lists, anything else unknown its text."""
-    return orjson.dumps(data, default=_plain, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
+    """JSON with sorted keys: the same facts, the same bytes. Sets become lists, anything else unknown its text.
+
+    What JSON cannot say (lone surrogates out of a client's JSON, integers beyond 64 bits) is said as nearly as it can.
+    """
+    try:
+        return orjson.dumps(data, default=_plain, option=_OPTIONS).decode()
+    except TypeError:  # a call must be recorded, whatever stands in it
+        return orjson.dumps(_sayable(data), default=_plain, option=_OPTIONS).decode()
 
 
 def sign(key: bytes, before: str, record: Record) -> str:
@@ -59,7 +67,7 @@ def sign(key: bytes, before: str, record: Record) -> str:
 def link(key: bytes, seq: int, before: str, entry: Entry) -> Record:
     """The record after number `seq`, whose mac is `before`."""
     loose = Record(
-        entry.chain, seq + 1, entry.at, entry.kind, entry.actor, entry.subject, canonical(entry.data), mac=""
+        entry.chain, seq + 1, float(entry.at), entry.kind, entry.actor, entry.subject, canonical(entry.data), mac=""
     )
     return Record(
         loose.chain, loose.seq, loose.at, loose.kind, loose.actor, loose.subject, loose.data, sign(key, before, loose)
@@ -75,3 +83,15 @@ def _plain(value: object) -> object:
     if isinstance(value, (set, frozenset)):
         return sorted(value, key=str)
     return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+def _sayable(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, int) and not -_WIDEST <= value < _WIDEST:
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(_sayable(key)): _sayable(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        value = sorted(value, key=str)
+    return [_sayable(item) for item in value] if isinstance(value, (list, tuple)) else value

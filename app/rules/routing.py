@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from app.config import Graph, Policy, Tier
+from app.config import EMBEDDING, MODERATION, Graph, Policy, Prices, Tier
 from app.rules.goods import CostModel
 from app.rules.pricing import Price, PriceBook, PriceList
 
@@ -45,6 +45,16 @@ class Menu:
             goods={name: _cost_model(one.model_dump(exclude_none=True)) for name, one in policy.goods.items()},
         )
 
+    def alone(self, tier: str, price: Prices, model_id: str, pool: str) -> Menu:
+        """A menu of one tier with one model, to be asked for by either name: what no engine answers."""
+        return replace(
+            self,
+            tiers={tier: Tier(above=0, pools={pool: 1.0}, price=price)},
+            models={model_id: frozenset({pool})},
+            model_ids={pool: model_id},
+            goods={},
+        )
+
     @property
     def names(self) -> list[str]:
         """Everything that `model` may be, in the order that /v1/models lists it."""
@@ -74,6 +84,7 @@ class Menu:
 
 def _prices(graph: Graph, policy: Policy) -> PriceBook:
     tiers = {name: Price(**dict(tier.price)) for name, tier in policy.tiers.items()}
+    tiers |= {EMBEDDING: Price(**dict(policy.embeddings.price)), MODERATION: Price(**dict(policy.moderations.price))}
     apart = {
         (name, model_id): Price(**dict(policy.model_prices[model_id]))
         for name, tier in policy.tiers.items()

@@ -22,6 +22,8 @@ from app.stage import Events
 
 OVERHEAD_A_MESSAGE = 12
 """Tokens that a chat template may add around a message, at most, for the families in use."""
+MARKS_A_TEXT = 2
+"""Tokens that a model without a template may add to a text: its begin and its end."""
 
 
 class Admit:
@@ -44,23 +46,29 @@ class Admit:
                 yield event
 
     async def _admit(self, call: Call, prompt: Prompt) -> ApiError | None:
-        call.prompt_tokens_low = sum(map(self._count, prompt.texts))
-        call.prompt_tokens_high = call.prompt_tokens_low + OVERHEAD_A_MESSAGE * (len(prompt.messages) + 2)
+        counts = [self._count(text) for text in prompt.texts]
+        call.prompt_tokens_low = sum(counts)
+        texts = len(prompt.messages)
+        call.prompt_tokens_high = call.prompt_tokens_low + (
+            MARKS_A_TEXT * texts if prompt.raw else OVERHEAD_A_MESSAGE * (texts + 2)
+        )
         call.model, call.choices = prompt.model, prompt.choices
         asked = prompt.params.get("max_completion_tokens") or prompt.params.get("max_tokens")
         cap = call.who.max_output_tokens or self._settings.max_completion_tokens
-        call.max_completion = int(asked or min(cap, self._settings.max_completion_tokens))
-        return self._terms(call) or await self._reserve(call)
+        if prompt.task == "generate":
+            call.max_completion = int(asked or min(cap, self._settings.max_completion_tokens))
+        longest = call.prompt_tokens_low if prompt.task == "generate" else max(counts, default=0)
+        return self._terms(call, longest) or await self._reserve(call)
 
-    def _terms(self, call: Call) -> ApiError | None:
-        """What the key may not ask for at all."""
+    def _terms(self, call: Call, longest: int) -> ApiError | None:
+        """What the key may not ask for at all. longest: tokens that one model reads at once."""
         who = call.who
         if who.models is not None and call.model not in who.models:
             return self._deny(call, "model", errors.model_not_allowed(call.model, who.models))
         if who.max_output_tokens and call.max_completion > who.max_output_tokens:
             return self._deny(call, "max_output_tokens", errors.too_many_tokens(who.max_output_tokens))
-        if who.context_length and call.prompt_tokens_low > who.context_length:
-            too_long = errors.context_length(who.context_length, call.prompt_tokens_low)
+        if who.context_length and longest > who.context_length:
+            too_long = errors.context_length(who.context_length, longest)
             return self._deny(call, "context_length", too_long)
         return None
 

@@ -51,7 +51,8 @@ class Recall:
                 call.tier = hit.entry["tier"]
                 call.usage = Usage(prompt=hit.entry["prompt"], completion=hit.entry["completion"])
                 for answer in hit.entry["answers"]:
-                    yield Token(answer["text"], answer["choice"], finish_reason=answer["finish_reason"])
+                    reason, stop = answer["finish_reason"], answer.get("stop")
+                    yield Token(answer["text"], answer["choice"], finish_reason=reason, stop=stop)
                 yield call.usage
 
     async def _lookup(self, call: Call, prompt: Prompt) -> Hit | None:
@@ -74,7 +75,8 @@ class Recall:
 
 def cacheable(prompt: Prompt) -> bool:
     """Whether an answer to this prompt may come from, or go to, the cache."""
-    return bool(prompt.question) and not any(prompt.params.get(name) for name in NEVER_CACHED)
+    # A continuation fits only the very text that it continues.
+    return bool(prompt.question) and not prompt.raw and not any(prompt.params.get(name) for name in NEVER_CACHED)
 
 
 def identity(call: Call, prompt: Prompt) -> str:

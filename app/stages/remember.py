@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing
+from typing import Any
 
 from app.call import Call
 from app.config import Recall as Settings
@@ -31,6 +32,7 @@ class Remember:
     async def __call__(self, call: Call, events: Events) -> Events:
         texts: dict[int, list[str]] = {}
         ends: dict[int, str] = {}
+        stops: dict[int, str | None] = {}
         spoiled = False
         async with aclosing(events):
             async for event in events:
@@ -39,17 +41,21 @@ class Remember:
                 elif isinstance(event, Token):
                     texts.setdefault(event.choice, []).append(event.text)
                     if event.finish_reason:
-                        ends[event.choice] = event.finish_reason
+                        ends[event.choice], stops[event.choice] = event.finish_reason, event.stop
                 elif isinstance(event, Refusal | Failure | Prompt):
                     spoiled = True
                 yield event
         whole = bool(texts) and texts.keys() == ends.keys() and WHOLE.issuperset(ends.values())
         if whole and not spoiled and not call.hit and call.partition and call.write_cache:
-            await self._store(call, {choice: "".join(parts) for choice, parts in texts.items()}, ends)
+            answers = [
+                {"choice": c, "text": "".join(texts[c]), "finish_reason": ends[c], "stop": stops[c]}
+                for c in sorted(texts)
+            ]
+            await self._store(call, answers)
 
-    async def _store(self, call: Call, texts: dict[int, str], ends: dict[int, str]) -> None:
+    async def _store(self, call: Call, answers: list[dict[str, Any]]) -> None:
         entry = {
-            "answers": [{"choice": c, "text": texts[c], "finish_reason": ends[c]} for c in sorted(texts)],
+            "answers": answers,
             "tier": call.tier,
             "prompt": call.usage.prompt,
             "completion": call.usage.completion,

@@ -104,7 +104,7 @@ class Settle:
             price_list=self._menu.prices.version(call.who.price_list),
             ttft=None if call.first_sent is None else call.first_sent - call.started,
             latency=now - call.started,
-            trail=call.trail,
+            trail={**call.trail, **_times(call)},
             project=call.who.project,
             model_id=model_id,
             batch=call.batch,
@@ -113,6 +113,14 @@ class Settle:
             output_cost=spent.output,
             goods=goods(model, usage.prompt, usage.cached, usage.completion),
         )
+
+
+def _times(call: Call) -> dict[str, dict[str, float]]:
+    """By room, milliseconds: `timing`, how long it made the call wait; `started`, when it first did, from arrival."""
+    return {
+        "timing": {room: round((end - start) * 1000, 3) for room, start, end in call.spans},
+        "started": {room: round((start - call.started) * 1000, 3) for room, start, _ in call.spans},
+    }
 
 
 def _outcome(call: Call, end: Event | None, *, hangup: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,3 +95,33 @@ async def test_a_prompt_longer_than_the_context_is_the_requests_fault() -> None:
     with pytest.raises(EngineError) as raised:
         await stream(FakeEngine(context=3), ask())
     assert (raised.value.retryable, raised.value.code) == (False, "context_length_exceeded")
+
+
+@pytest.mark.parametrize(("given", "rest"), [("one ", "two three"), ("one two three", ""), ("other", "one two three")])
+async def test_it_goes_on_with_its_known_answer_after_what_was_given(given: str, rest: str) -> None:
+    request = replace(ask(), resume=True, messages=(Message("user", "hi"), Message("assistant", given)))
+    assert rest == said(await stream(FakeEngine("one two three"), request))
+
+
+async def test_a_raw_prompt_that_ends_like_the_answer_begins_is_only_cut_when_it_is_resumed() -> None:
+    raw = Generation("call-1", (Message("user", "Say one "),), {}, raw=True)
+    assert "one two" == said(await stream(FakeEngine("one two"), raw))
+    assert "two" == said(await stream(FakeEngine("one two"), replace(raw, resume=True)))
+
+
+async def test_tools_are_called_in_pieces_unless_the_request_forbids_it() -> None:
+    engine = FakeEngine("no tools", tools=[("weather", '{"city": "Paris"}'), ("clock", "{}")])
+    events = await stream(engine, ask(tools=[{}], n=2))
+    pieces = [e.tool for e in events if isinstance(e, Token) and e.choice == 1 and e.tool]
+    assert [(0, "weather"), (1, "clock")] == [(piece.index, piece.name) for piece in pieces if piece.id]
+    assert '{"city": "Paris"}' == "".join(piece.arguments for piece in pieces if piece.index == 0)
+    assert ["tool_calls"] * 2 == [e.finish_reason for e in events if isinstance(e, Token) and e.finish_reason]
+    for params in ({}, {"tools": [{}], "tool_choice": "none"}):
+        assert "no tools" == said(await stream(engine, ask(**params)))
+
+
+async def test_only_so_many_requests_fail() -> None:
+    engine = FakeEngine("one two", fail="mid_stream", failures=1)
+    with pytest.raises(EngineError):
+        await stream(engine, ask())
+    assert "one two" == said(await stream(engine, ask()))

@@ -40,6 +40,12 @@ def test_the_end_of_a_choice_is_a_token_without_text() -> None:
     assert ChatStream().feed(chunk(finish="length", index=1)) == [Token("", choice=1, finish_reason="length")]
 
 
+@pytest.mark.parametrize(("said", "stop"), [("END", "END"), (2, None), (None, None)])
+def test_the_stop_sequence_that_ended_a_choice_is_told_and_a_token_id_is_not(said: object, stop: str | None) -> None:
+    data = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "stop_reason": said}]}
+    assert ChatStream().feed(data) == [Token("", finish_reason="stop", stop=stop)]
+
+
 def test_logprobs_are_the_content_entries() -> None:
     entry = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105], "top_logprobs": []}
     data = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "logprobs": {"content": [entry]}}]}

@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from starlette.routing import Route
 from app.adapters.upstream import UpstreamEngine
 from app.events import Message, Token, Usage
 from app.ports import EngineError, Generation
+from app.rules.streams import CANNOT_RESUME
 
 Answer = Callable[[dict[str, Any]], Response]
 
@@ -28,6 +30,7 @@ class Upstream:
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
+        self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.ports: set[int] = set()
         self.left = asyncio.Event()
@@ -36,6 +39,7 @@ class Upstream:
 
     async def chat(self, request: Request) -> Response:
         self.bodies.append(await request.json())
+        self.paths.append(request.url.path)
         self.headers.append(dict(request.headers))
         self.ports.add(request.client.port if request.client else 0)
         return self.answer(self.bodies[-1])
@@ -77,7 +81,8 @@ def _refuse(status: int, message: str, param: str | None = None) -> Response:
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
     fake = Upstream()
-    routes = [Route("/v1/chat/completions", fake.chat, methods=["POST"]), Route("/v1/models", fake.models)]
+    asked = [Route(path, fake.chat, methods=["POST"]) for path in ("/v1/chat/completions", "/v1/completions")]
+    routes = [*asked, Route("/v1/models", fake.models)]
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     fake.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/"
@@ -260,3 +265,38 @@ async def test_nobody_there_is_retryable_and_not_ready() -> None:
 
 async def test_an_upstream_that_answers_is_ready(engine: UpstreamEngine) -> None:
     assert await engine.ready()
+
+
+async def test_a_raw_prompt_goes_to_the_completions_api_and_its_logprobs_come_back_as_chats(
+    engine: UpstreamEngine, upstream: Upstream
+) -> None:
+    logprobs = {"tokens": [" a"], "token_logprobs": [-0.1], "top_logprobs": [{" a": -0.1, " b": -2.0}]}
+
+    async def text() -> AsyncGenerator[str, None]:
+        yield _sse({"choices": [{"index": 0, "text": " a", "logprobs": logprobs, "finish_reason": None}]})
+        yield _sse({"choices": [{"index": 0, "text": " b", "logprobs": None, "finish_reason": "length"}]})
+        yield "data: [DONE]\n\n"
+
+    upstream.answer = lambda _: upstream.stream(text())
+    events = await collect(engine, replace(ask(max_tokens=2, logprobs=True, top_logprobs=2), raw=True))
+    tokens = [e for e in events if isinstance(e, Token)]
+    assert "/v1/completions" == upstream.paths[0]
+    assert ("hello", 2) == (upstream.bodies[0]["prompt"], upstream.bodies[0]["logprobs"])
+    assert not {"messages", "top_logprobs"} & upstream.bodies[0].keys()
+    assert [" a", " b"] == [token.text for token in tokens]
+    (entry,) = tokens[0].logprobs or ()
+    assert {"token": " a", "logprob": -0.1, "bytes": [32, 97]} == {k: entry[k] for k in ("token", "logprob", "bytes")}
+    assert [" a", " b"] == [other["token"] for other in entry["top_logprobs"]]
+
+
+async def test_it_says_without_asking_that_it_cannot_go_on_with_an_answer(
+    engine: UpstreamEngine, upstream: Upstream
+) -> None:
+    error = await failure(engine, replace(ask(), resume=True))
+    assert (True, CANNOT_RESUME) == (error.retryable, error.code)
+    assert upstream.bodies == []
+
+
+async def test_a_raw_answer_is_gone_on_with_as_any_other_text(engine: UpstreamEngine, upstream: Upstream) -> None:
+    await collect(engine, replace(ask(), raw=True, resume=True))
+    assert "hello" == upstream.bodies[0]["prompt"]

@@ -129,6 +129,7 @@ async def test_settling_gives_back_the_tokens_that_were_not_used(world: World) -
 
 async def test_what_yesterday_lent_is_not_given_back_to_today(world: World) -> None:
     who = await world.caller(Terms(tokens_per_day=100))
+    world.clock.now = MIDNIGHT - 1
     await world.reserved(who, "yesterday", tokens=100)
     world.clock.now = MIDNIGHT
     await world.reserved(who, "today", tokens=100)

@@ -160,15 +160,15 @@ async def test_a_tenant_that_spends_ten_times_its_norm_is_paused_and_the_operato
 
 async def test_a_pause_ends_by_itself_and_the_breaker_begins_anew(world: SqlWorld) -> None:
     who = await world.caller()
-    world.ledger.watch(BREAKER, HOLD)
+    world.ledger.watch(replace(BREAKER, breaker_pause=2), HOLD)
     await spend(world, who, "3001")
-    world.clock.now += 3599.9
+    world.clock.now += 1.9
     assert (await world.again()).paused
     world.clock.now += 0.1
     assert (await world.again()).paused == ""
-    await spend(world, who, "100")
+    await spend(world, who, "1000")
     assert (await world.again()).paused == ""
-    await spend(world, who, "3000")
+    await spend(world, who, "2001")
     assert (await world.again()).paused
 
 

@@ -42,7 +42,7 @@ def local() -> dict[str, Any]:
 
 
 def test_every_port_and_pool_is_a_deployment_of_its_own(local: dict[str, Any]) -> None:
-    assert set(local) == JUDGES | {"Pool:smol-a", "Pool:smol-b"}
+    assert set(local) == JUDGES | {"BatchWorker", "Pool:smol-a", "Pool:smol-b"}
 
 
 def test_two_cores_hold_the_whole_local_graph(local: dict[str, Any]) -> None:
@@ -69,6 +69,7 @@ def test_inline_ports_have_no_deployment() -> None:
 def test_the_gpu_config_builds_with_its_gpu_fractions() -> None:
     gpu = describe("configs/gpu.yaml")
     assert set(gpu) == JUDGES - {"Complexity"} | {
+        "BatchWorker",
         "Pool:mistral-7b",
         "Pool:mistral-small-24b",
         "Pool:llama-70b",

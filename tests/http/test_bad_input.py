@@ -72,6 +72,7 @@ def test_what_is_not_json_is_said_to_be_so(http: httpx.Client, body: bytes, code
         ({"model": "auto", "messages": HI, "max_tokens": 0}, (400, "invalid_value", "max_tokens")),
         ({"model": "auto", "messages": HI, "max_tokens": -5}, (400, "invalid_value", "max_tokens")),
         ({"model": "auto", "messages": HI, "stop": list("abcde")}, (400, "invalid_value", "stop")),
+        ({"model": "auto", "messages": HI, "stop": ""}, (400, "invalid_value", "stop")),
         ({"model": "auto", "messages": HI, "stream": "yes"}, (400, "invalid_type", "stream")),
         ({"model": "auto", "messages": HI, "top_logprobs": 3}, (400, None, "top_logprobs")),
         ({"model": "auto", "messages": HI, "stream_options": {"include_usage": True}}, (400, None, "stream_options")),

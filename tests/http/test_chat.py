@@ -215,7 +215,8 @@ async def test_a_full_gateway_says_so_at_once_and_takes_calls_again_later() -> N
 
 
 def test_models_are_listed_and_found_by_name(client: openai.OpenAI) -> None:
-    assert [m.id for m in client.models.list()] == ["auto", "small", "large", "model-a", "model-b"]
+    judges = ["embedding", "all-minilm-l6-v2", "moderation", "detoxify"]
+    assert [m.id for m in client.models.list()] == ["auto", "small", "large", "model-a", "model-b", *judges]
     assert client.models.retrieve("model-a").id == "model-a"
     with pytest.raises(openai.NotFoundError) as missing:
         client.models.retrieve("org/none")

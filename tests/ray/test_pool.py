@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,16 @@ from ray.serve.handle import DeploymentHandle
 from transformers import AutoTokenizer
 
 from app import models
+from app.call import Call
 from app.config import Accelerator, Scale, Split, VllmPool
-from app.events import Message, Token, Usage
+from app.config import Generate as GenerateSettings
+from app.events import Failure, Message, Prompt, Token, Usage
 from app.ports import EngineError, Generation
+from app.rules.routing import Health, Menu
+from app.stages.generate import Generate
 from deployments.handles import Chat, ServeEngine, encode
 from deployments.pools import PREFIX_ROUTER, build_pool
+from tests.kit import WHO, graph, policy
 
 ROOT = Path(__file__).parents[2]
 MODEL = "bundled:smollm2-135m-instruct"
@@ -32,7 +39,7 @@ POOL = VllmPool(
     model_id="smollm2",
     source=MODEL,
     max_context=1024,
-    engine_kwargs={"max_num_seqs": 8},
+    engine_kwargs={"max_num_seqs": 8, "enable_auto_tool_choice": True, "tool_call_parser": "hermes"},
     deployment=Scale(num_cpus=0.2),
 )
 calls = count()
@@ -195,6 +202,106 @@ async def test_what_breaks_in_the_engine_passes_through_after_what_it_said() -> 
         await anext(batches)
 
 
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Paris", "Rome"]}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
+    "required": ["city", "days"],
+    "additionalProperties": False,
+}
+TOOLS = [{"type": "function", "function": {"name": name, "parameters": SCHEMA}} for name in ("weather", "hotels")]
+
+
+def tool_calls(events: list[Token | Usage]) -> dict[int, tuple[str | None, str | None, str]]:
+    """Index -> id, name and arguments, put together from the pieces."""
+    calls: dict[int, tuple[str | None, str | None, str]] = {}
+    for event in events:
+        if isinstance(event, Token) and (piece := event.tool):
+            known = calls.get(piece.index, (None, None, ""))
+            calls[piece.index] = (known[0] or piece.id, known[1] or piece.name, known[2] + piece.arguments)
+    return calls
+
+
+def finish(events: list[Token | Usage]) -> str | None:
+    return [e.finish_reason for e in events if isinstance(e, Token)][-1]
+
+
+NAMED = {"type": "function", "function": {"name": "hotels"}}
+
+
+@pytest.mark.parametrize(("choice", "names"), [("required", {"weather", "hotels"}), (NAMED, {"hotels"})], ids=str)
+async def test_a_tool_that_must_be_called_streams_its_id_its_name_and_valid_arguments(
+    engine: ServeEngine, choice: Any, names: set[str]
+) -> None:
+    question = "How is the weather in Paris for the next 3 days?"
+    events = await collect(engine, ask(question, tools=TOOLS, tool_choice=choice, max_tokens=120))
+    calls = tool_calls(events)
+    assert calls
+    for index, (id_, name, arguments) in enumerate(calls[at] for at in sorted(calls)):
+        assert index in calls
+        assert id_
+        assert name in names
+        said = json.loads(arguments)
+        assert said["city"] in ("Paris", "Rome")
+        assert 1 <= said["days"] <= 9
+    assert text(events) == ""
+    assert finish(events) == ("tool_calls" if choice == "required" else "stop")  # as OpenAI has it
+    assert sum(isinstance(e, Token) and e.tool is not None for e in events) > 3
+
+
+@pytest.mark.parametrize("choice", ["none", "auto"])
+async def test_a_tool_that_need_not_be_called_leaves_the_answer_a_text(engine: ServeEngine, choice: str) -> None:
+    events = await collect(engine, ask("What is the capital of France?", tools=TOOLS, tool_choice=choice, max_tokens=9))
+    assert "Paris" in text(events)
+    assert tool_calls(events) == {}
+
+
+async def test_an_answer_by_a_json_schema_is_valid(engine: ServeEngine) -> None:
+    format_ = {"type": "json_schema", "json_schema": {"name": "trip", "schema": SCHEMA}}
+    events = await collect(engine, ask("Plan a trip.", response_format=format_, max_tokens=60))
+    assert {"city", "days"} == set(json.loads(text(events)))
+
+
+async def test_a_raw_prompt_is_continued_as_it_stands(engine: ServeEngine) -> None:
+    raw = replace(ask("One, two, three, four, five, six,", max_tokens=8), raw=True)
+    events = await collect(engine, raw)
+    assert text(events).startswith(" seven, eight")
+    assert finish(events) == "length"
+    assert events[-1].completion == 8  # type: ignore[union-attr]
+    assert 5 < events[-1].prompt < 20  # type: ignore[union-attr]
+
+
+async def test_a_resumed_answer_goes_on_where_it_stopped(engine: ServeEngine) -> None:
+    request = ask("What is the capital of France?", max_tokens=30)
+    whole = text(await collect(engine, request))
+    given = whole[: whole.index(" Paris")]
+    resumed = replace(request, messages=(*request.messages, Message("assistant", given)), resume=True)
+    rest = await collect(engine, replace(resumed, call_id="call-resumed"))
+    assert given + text(rest) == whole
+    assert finish(rest) == "stop"
+
+
+async def test_a_request_in_the_background_is_answered_after_one_that_came_later(cluster: None) -> None:
+    # One at a time, so that there is a queue to stand in.
+    narrow = POOL.model_copy(update={"engine_kwargs": {"max_num_seqs": 1}})
+    handle = serve.run(build_pool("narrow", narrow), name="narrow", route_prefix=None)
+    engine, order = ServeEngine(handle), []
+
+    async def run(name: str, *, background: bool = False) -> None:
+        await collect(engine, replace(ask(name, max_tokens=40, ignore_eos=True), background=background))
+        order.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(run("first"))
+        await asyncio.sleep(0.3)
+        group.create_task(run("batch", background=True))
+        await asyncio.sleep(0.1)
+        group.create_task(run("person"))
+    error = await failure(engine, ask(tools=TOOLS, tool_choice="auto"))
+    serve.delete("narrow")
+    assert order == ["first", "person", "batch"]
+    assert (error.param, error.retryable) == ("tool_choice", False)
+
+
 BAD: list[dict[str, Any]] = [{"temperature": 9}, {"max_tokens": -3}, {"stop": 5}, {"response_format": {"type": "x"}}]
 
 
@@ -258,6 +365,41 @@ async def test_a_killed_replica_is_another_pools_chance_and_comes_back(
         assert time.monotonic() < deadline
         await asyncio.sleep(0.5)
     assert text(await collect(engine, ask(max_tokens=3)))
+
+
+async def test_a_replica_killed_in_the_middle_is_not_seen_in_the_answer(engine: ServeEngine) -> None:
+    menu = Menu.of(graph(), policy())
+    room = Generate({"a": engine}, menu, Health(1.0), GenerateSettings(first_token=200))
+    prompt = Prompt((Message("user", "Tell me a story."),), params={"temperature": 0, "max_tokens": 300})
+    whole, ends = await _run_room(room, prompt, kill_after=None)
+    call = Call("call-killed", WHO, time.monotonic() + 250, plan=("a",), max_completion=300)
+    pieces, finish_reasons = await _run_room(room, prompt, kill_after=20, call=call)
+    assert pieces[:40] == whole[:40]
+    assert finish_reasons == ends
+    assert call.trail["generate"]["recovered"] == 1
+    assert call.usage.completion == 300 or ends == ["stop"]
+    assert len(whole) * 0.5 < len(pieces) < len(whole) * 2
+
+
+async def _run_room(
+    room: Generate, prompt: Prompt, kill_after: int | None, call: Call | None = None
+) -> tuple[str, list[str]]:
+    """The answer's text and finish reasons; its replica is killed after so many Tokens."""
+    call = call or Call(f"call-{next(calls)}", WHO, time.monotonic() + 60, plan=("a",), max_completion=300)
+
+    async def source() -> AsyncGenerator[Any, None]:
+        yield prompt
+
+    said, ends, seen = "", [], 0
+    async with aclosing(room(call, source())) as events:
+        async for event in events:
+            assert not isinstance(event, Failure), event.error.message
+            if isinstance(event, Token):
+                said, seen = said + event.text, seen + 1
+                ends += [event.finish_reason] if event.finish_reason else []
+                if seen == kill_after:
+                    _kill("Pool:small")
+    return said, ends
 
 
 @serve.deployment(

@@ -237,7 +237,10 @@ def test_the_same_price_written_otherwise_is_the_same_version() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"price_lists": {"acme": {"huge": CHEAP}}}, "price_lists.acme: `huge` is not known: choose from large, small"),
+        (
+            {"price_lists": {"acme": {"huge": CHEAP}}},
+            "price_lists.acme: `huge` is not known: choose from embedding, large, moderation, small",
+        ),
         ({"price_lists": {"default": {}}}, "price_lists.default: that is the standard list"),
         ({"model_prices": {"m": {**CHEAP, "batch": 0}}}, "model_prices.m.batch: Input should be greater than 0"),
     ],

@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -57,14 +57,14 @@ class _Ends:
     sealed: whether the beginning is ours. row: whether the chain has one.
     """
 
-    row: bool
     base_seq: int
     base_mac: str
-    sealed: bool
     seq: int
     mac: str
     lowest: int | None
     highest: int | None
+    row: bool
+    sealed: bool
 
 
 class AuditLog:
@@ -95,7 +95,7 @@ class AuditLog:
             raise UnknownError(f"There is no audit chain `{chain}`: name a tenant, or `{OPERATOR}`.")
         return found.done()
 
-    async def records(
+    async def records(  # noqa: PLR0917 - filters, given by name
         self,
         chain: str | None = None,
         kind: str | None = None,
@@ -104,7 +104,7 @@ class AuditLog:
         before: float | None = None,
         limit: int = 100,
     ) -> list[Record]:
-        """The last `limit` records of this chain, kind and subject, newest first. after <= at < before, Unix seconds."""
+        """The last `limit` records of these, newest first. after <= at < before, Unix seconds."""
         wanted = ((audit.c.chain, chain), (audit.c.kind, kind), (audit.c.subject, subject))
         query = select(audit).where(*(column == value for column, value in wanted if value is not None))
         query = query.where(*_within(after, before))
@@ -127,7 +127,7 @@ class AuditLog:
         Raises UnknownError for a chain that is none.
         """
         stretches = await self._store.read(partial(_stretches, chain=chain, after=after, before=before))
-        return await audit_export.export(self._store, self._secrets, to, format, stretches, self._page)
+        return await audit_export.export(self._store, self._secrets, to, stretches, form=format, size=self._page)
 
     async def verify_export(self, url: str) -> Verification:
         """Check every export in the folder and below: by itself, and against the database where that has any chain."""
@@ -169,7 +169,7 @@ class AuditLog:
             found.records += len(rows)
         if walk.seq != ends.seq:
             found.add(Fault(name, walk.seq + 1, missing(walk.seq + 1, ends.seq)))
-        elif walk.mac != ends.mac:
+        elif ends.row and walk.mac != ends.mac:
             found.add(Fault(name, ends.seq, "the last record is not the one that the chain ends with"))
 
     async def _loose(self, name: str, found: Findings) -> None:
@@ -207,7 +207,7 @@ class AuditLog:
         sound = [stretch for stretch in due if checks[stretch.chain].ok]
         if sound:
             folder = f"{to.rstrip('/')}/prune-{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%SZ}"
-            await audit_export.export(self._store, self._secrets, folder, format, sound, self._page)
+            await audit_export.export(self._store, self._secrets, folder, sound, form=format, size=self._page)
             proof = await self.verify_export(folder)
             if not proof.ok:
                 raise LedgerError(f"Nothing was pruned, the export {shown(folder)} is not sound: {_first(proof)}")
@@ -222,10 +222,8 @@ class AuditLog:
         # In steps, each provable by itself: no transaction holds the ledger up for long.
         for first in range(stretch.first, stretch.last + 1, self._page):
             last = min(first + self._page - 1, stretch.last)
-            work = partial(
-                _drop, key=self._secrets.audit_key, name=stretch.chain, span=(first, last), to=folder, now=now
-            )
-            await self._store.write(work)
+            step = replace(stretch, first=first, last=last)
+            await self._store.write(partial(_drop, key=self._secrets.audit_key, stretch=step, to=folder, now=now))
 
 
 def _first(check: Verification) -> str:
@@ -253,12 +251,8 @@ def _known(connection: Connection, name: str) -> bool:
 
 def _next(connection: Connection, after: str | None) -> str | None:
     """The first name after this one, in the database's own order; every column here has an index."""
-    least = union_all(
-        *(
-            select(func.min(column).label("name")).where(true() if after is None else column > after)
-            for column in _NAMED
-        )
-    ).subquery()
+    later = [(column, true() if after is None else column > after) for column in _NAMED]
+    least = union_all(*(select(func.min(column).label("name")).where(where) for column, where in later)).subquery()
     name: str | None = connection.scalar(select(func.min(least.c.name)))
     return name
 
@@ -269,9 +263,9 @@ def _ends(connection: Connection, key: bytes, name: str) -> _Ends:
     row = connection.execute(select(chains).where(chains.c.id == name)).first()
     lowest = connection.scalar(select(func.min(audit.c.seq)).where(audit.c.chain == name))
     if row is None:
-        return _Ends(False, 0, GENESIS, True, highest or 0, "", lowest, highest)
+        return _Ends(0, GENESIS, highest or 0, "", lowest, highest, row=False, sealed=True)
     sealed = seal(key, name, row.base_seq, row.base_mac) == row.base_seal
-    return _Ends(True, row.base_seq, row.base_mac, sealed, row.seq, row.mac, lowest, highest)
+    return _Ends(row.base_seq, row.base_mac, row.seq, row.mac, lowest, highest, row=True, sealed=sealed)
 
 
 def _posture(name: str, ends: _Ends) -> list[Fault]:
@@ -324,16 +318,12 @@ def _balance(connection: Connection, name: str) -> Fault | None:
     billed = select(func.coalesce(func.sum(usage.c.cost), 0)).where(usage.c.tenant == name).scalar_subquery()
     account = select(accounts.c.spent).where(accounts.c.id == f"tenant:{name}").scalar_subquery()
     spent, total = connection.execute(select(account, billed)).one()  # one statement: calls are settled meanwhile
-    if spent is None:
-        return (
-            Fault(name, None, f"the tenant's account is missing, with {from_nano(int(total))} billed")
-            if total
-            else None
-        )
-    if spent == total:
-        return None
-    said = f"the tenant's account says {from_nano(spent)} spent"
-    return Fault(name, None, f"{said}, its usage rows add up to {from_nano(int(total))}")
+    sums = from_nano(int(total))
+    if spent is None and total:
+        return Fault(name, None, f"the tenant's account is missing, with {sums} billed")
+    if spent not in {None, total}:
+        return Fault(name, None, f"the tenant's account says {from_nano(spent)} spent, its usage rows sum to {sums}")
+    return None
 
 
 # -- what is exported and pruned -----------------------------------------------------------------
@@ -387,8 +377,8 @@ def _pruned(connection: Connection, name: str) -> tuple[int, int]:
         return 0, 0
 
 
-def _drop(connection: Connection, key: bytes, name: str, span: tuple[int, int], to: str, now: float) -> None:
-    first, last = span
+def _drop(connection: Connection, key: bytes, stretch: Stretch, to: str, now: float) -> None:
+    name, first, last = stretch.chain, stretch.first, stretch.last
     gone = and_(audit.c.chain == name, audit.c.seq >= first, audit.c.seq <= last)
     mac = connection.scalar(select(audit.c.mac).where(audit.c.chain == name, audit.c.seq == last))
     call = and_(usage.c.id == audit.c.subject, usage.c.created > _since(connection))

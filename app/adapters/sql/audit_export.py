@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any, Literal
 from urllib.parse import quote
@@ -137,13 +138,16 @@ async def pages(store: Store, stretch: Stretch, size: int) -> AsyncIterator[list
     """The records that the database holds of a stretch, up to `size` at a time."""
     last = stretch.first - 1
     while True:
-        where = (audit.c.chain == stretch.chain, audit.c.seq > last, audit.c.seq <= stretch.last)
-        query = select(audit).where(*where).order_by(audit.c.seq).limit(size)
-        records = await store.read(lambda connection, query=query: _records(connection.execute(query).mappings()))
+        records = await store.read(partial(_page, stretch=stretch, after=last, size=size))
         if not records:
             return
         yield records
         last = records[-1].seq
+
+
+def _page(connection: Connection, stretch: Stretch, after: int, size: int) -> list[Record]:
+    where = (audit.c.chain == stretch.chain, audit.c.seq > after, audit.c.seq <= stretch.last)
+    return _records(connection.execute(select(audit).where(*where).order_by(audit.c.seq).limit(size)).mappings())
 
 
 def _records(rows: Iterable[Any]) -> list[Record]:
@@ -301,12 +305,12 @@ class _Table:
     """Records as Parquet, a row group for each write."""
 
     def __init__(self, out: Any) -> None:
-        import pyarrow  # type: ignore[import-untyped]
+        import pyarrow as pa  # type: ignore[import-untyped]
         from pyarrow import parquet  # type: ignore[import-untyped]
 
-        kinds = {"seq": pyarrow.int64(), "at": pyarrow.float64()}
-        self._schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in Record.__slots__])
-        self._make = pyarrow.Table.from_pylist
+        kinds = {"seq": pa.int64(), "at": pa.float64()}
+        self._schema = pa.schema([(name, kinds.get(name, pa.string())) for name in Record.__slots__])
+        self._make = pa.Table.from_pylist
         self._writer = parquet.ParquetWriter(out, self._schema)
         self.close = self._writer.close
 
@@ -316,7 +320,7 @@ class _Table:
 
 
 async def export(
-    store: Store, secrets: Secrets, to: str, form: Format, stretches: Sequence[Stretch], size: int
+    store: Store, secrets: Secrets, to: str, stretches: Sequence[Stretch], *, form: Format, size: int
 ) -> Exported:
     """Write the stretches, each of another chain, into the folder `to` (any fsspec URL), which holds no export yet."""
     with _explained(to):
@@ -338,10 +342,10 @@ async def _write(store: Store, place: _Place, form: Format, stretch: Stretch, si
     try:
         async for page in pages(store, stretch, size):
             for month, records in _months(page, draft.month if draft else ""):
-                if draft and draft.month != month:
-                    done.append(await asyncio.to_thread(draft.finish))
-                    draft = None
-                draft = draft or await asyncio.to_thread(_Draft, place, form, stretch.chain, month, before)
+                if draft is None or draft.month != month:
+                    if draft:
+                        done.append(await asyncio.to_thread(draft.finish))
+                    draft = await asyncio.to_thread(_Draft, place, form, stretch.chain, month, before)
                 await asyncio.to_thread(draft.write, records)
                 before = records[-1].mac
         if draft:

@@ -31,6 +31,12 @@ def listing(connection: Connection, tenant: str | None, key_id: str | None, limi
     return [_row(row) for row in connection.execute(query)]
 
 
+def find(connection: Connection, tenant: str, call: str) -> UsageRow | None:
+    """One call of this tenant's, as billed."""
+    row = connection.execute(select(usage).where(usage.c.id == call, usage.c.tenant == tenant)).first()
+    return None if row is None else _row(row)
+
+
 def tenant_of(connection: Connection, call: str) -> str:
     """Whose call it was. Raises UnknownError."""
     tenant = connection.scalar(select(usage.c.tenant).where(usage.c.id == call))

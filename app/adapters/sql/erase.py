@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from app.adapters.sql.chain import append
 from app.adapters.sql.refusals import UnknownError
-from app.adapters.sql.schema import contents, deliveries, idempotency, keys, projects, tenants, webhooks
+from app.adapters.sql.schema import contents, deliveries, idempotency, keys, projects, responses, tenants, webhooks
 from app.adapters.sql.store import Store
 from app.rules.chain import OPERATOR, Entry
 from app.secret import Secrets
@@ -31,6 +31,8 @@ async def erase(store: Store, secrets: Secrets, tenant: str, actor: str, now: fl
     """Erase the tenant for good. now: Unix seconds. Raises UnknownError, LedgerError."""
 
     def work(connection: Connection) -> Erased:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA secure_delete = ON")  # else the bytes stay in the file until reused
         there = select(tenants.c.id).where(tenants.c.id == tenant).with_for_update()
         if connection.execute(there).first() is None:
             raise UnknownError(f"There is no tenant `{tenant}`: list the tenants to see their ids.")
@@ -46,18 +48,19 @@ async def erase(store: Store, secrets: Secrets, tenant: str, actor: str, now: fl
 
 def _delete(connection: Connection, tenant: str) -> Erased:
     own_keys = select(keys.c.id).where(keys.c.tenant == tenant)
-    own_hooks = select(webhooks.c.id).where(webhooks.c.tenant == tenant)
+    own_hooks = list(connection.execute(select(webhooks.c.id).where(webhooks.c.tenant == tenant)).scalars())
     said = connection.execute(delete(contents).where(contents.c.tenant == tenant)).rowcount
     connection.execute(delete(idempotency).where(idempotency.c.key_id.in_(own_keys)))
+    connection.execute(delete(responses).where(responses.c.tenant == tenant))
+    # The webhooks first: a dispatcher that is making deliveries for them holds their rows until it has made them.
+    connection.execute(delete(webhooks).where(webhooks.c.id.in_(own_hooks)))
     connection.execute(delete(deliveries).where(deliveries.c.webhook.in_(own_hooks)))
-    hooks = connection.execute(delete(webhooks).where(webhooks.c.tenant == tenant)).rowcount
     live = update(keys).where(keys.c.tenant == tenant, keys.c.disabled.is_(False)).values(disabled=True)
-    return Erased(said, connection.execute(live).rowcount, hooks)
+    return Erased(said, connection.execute(live).rowcount, len(own_hooks))
 
 
 def _blank(connection: Connection, tenant: str, now: float) -> None:
     connection.execute(update(keys).where(keys.c.tenant == tenant).values(name="", prefix=""))
     connection.execute(update(projects).where(projects.c.tenant == tenant).values(name=""))
-    connection.execute(
-        update(tenants).where(tenants.c.id == tenant).values(name="", data_key=None, keeps_content=False, erased=now)
-    )
+    gone = {"name": "", "paused_why": None, "data_key": None, "keeps_content": False, "erased": now}
+    connection.execute(update(tenants).where(tenants.c.id == tenant).values(gone))

@@ -30,7 +30,7 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-_FIND = (
+_LIVE = (
     select(
         keys,
         tenants.c.plan,
@@ -45,18 +45,25 @@ _FIND = (
     .outerjoin(plans, plans.c.id == tenants.c.plan)
     .outerjoin(projects, projects.c.id == keys.c.project)
     .where(
-        keys.c.hash.in_(bindparam("hashes", expanding=True)),
         keys.c.disabled.is_(False),
         tenants.c.erased.is_(None),
         or_(projects.c.id.is_(None), projects.c.archived.is_(sa_false())),
     )
 )
+_FIND = _LIVE.where(keys.c.hash.in_(bindparam("hashes", expanding=True)))
+_BY_ID = _LIVE.where(keys.c.id == bindparam("which"))
 
 
 def look_up(connection: Connection, hashes: Sequence[str], now: float) -> dict[str, Found]:
     """By hash, the keys that are live. now: Unix seconds."""
     rows = connection.execute(_FIND, {"hashes": hashes})
     return {row.hash: Found(_principal(row, now), row.expires) for row in rows}
+
+
+def by_id(connection: Connection, key_id: str, now: float) -> Found | None:
+    """The key of this id, when it is live. now: Unix seconds."""
+    row = connection.execute(_BY_ID, {"which": key_id}).first()
+    return None if row is None else Found(_principal(row, now), row.expires)
 
 
 def _principal(row: Any, now: float) -> Principal:

@@ -252,6 +252,88 @@ idempotency = Table(
     Index("idempotency_by_expiry", "expires"),
 )
 
+# -- files and batches -------------------------------------------------------------------------------
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("project", String, nullable=False),
+    Column("filename", String, nullable=False),
+    Column("purpose", String, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("blob", String, nullable=False),  # its name in the file storage
+    Column("created", Double, nullable=False),
+    Column("expires", Double),
+    Index("files_by_owner", "tenant", "project", "created"),
+    Index("files_by_expiry", "expires"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("project", String, nullable=False),
+    Column("key_id", String, nullable=False),  # in whose name the lines run
+    Column("endpoint", String, nullable=False),
+    Column("input_file", String, nullable=False),
+    Column("blob", String, nullable=False),  # the input file's
+    Column("meta", JSON, nullable=False),
+    Column("status", String, nullable=False),
+    Column("ending", String),  # completed | expired | cancelled: how it ends once its files are written
+    Column("created", Double, nullable=False),
+    Column("expires", Double, nullable=False),
+    Column("moments", JSON, nullable=False),  # status -> when it was reached
+    Column("errors", JSON, nullable=False),
+    Column("output_file", String),
+    Column("error_file", String),
+    Column("output_lives", BigInteger),  # seconds until the output files expire; null: never
+    Column("total", BigInteger, nullable=False),
+    Column("completed", BigInteger, nullable=False),  # both counted at the end; before, batch_lines tell
+    Column("failed", BigInteger, nullable=False),
+    Column("due", Double, nullable=False),  # no line is taken before: the tenant is over a limit
+    Column("served", Double, nullable=False),  # when a line was last taken
+    Column("worker", String),  # who reads its input or writes its output ...
+    Column("lease", Double),  # ... and until when it is believed to be alive
+    Index("batches_by_owner", "tenant", "project", "created"),
+    Index("batches_by_status", "status", "created"),
+)
+
+batch_lines = Table(
+    "batch_lines",  # of batches that have not ended
+    metadata,
+    Column("batch", String, primary_key=True),
+    Column("number", BigInteger, primary_key=True),  # 1, 2, 3 ... as in the input file
+    Column("custom_id", String, nullable=False),
+    Column("start", BigInteger, nullable=False),  # where it stands in the input's blob, in bytes
+    Column("size", BigInteger, nullable=False),
+    Column("state", String, nullable=False),  # waiting | running | answered | failed
+    Column("attempt", BigInteger, nullable=False),  # 0, 1 ...: one more after each attempt that was turned away
+    Column("worker", String),
+    Column("lease", Double),
+    Column("status_code", BigInteger),
+    Column("request_id", String),
+    Column("response", LargeBinary),  # JSON, sealed
+    Index("batch_lines_by_state", "batch", "state", "number"),
+    Index("batch_lines_by_lease", "state", "lease"),
+)
+
+# -- kept responses ----------------------------------------------------------------------------------
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("expires", Double, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # the response and its input items, sealed by the tenant's data key
+    Index("responses_by_tenant", "tenant", "created"),
+    Index("responses_by_expiry", "expires"),
+)
+
 settings = Table(
     "settings",
     metadata,

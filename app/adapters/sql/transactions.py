@@ -64,11 +64,11 @@ def _read(connection: Connection, tenants: list[str], ops: Sequence[Op], now: fl
     known = set(connection.execute(statements.LOCK_TENANTS, {"names": tenants}).scalars())
     if strangers := {op.tenant for op in ops if isinstance(op, Settle) and op.row} - known:
         known |= _adopt(connection, sorted(strangers), tenants, now)
-    about = {"names": tenants, "now": now, "ids": _padded([op.id for op in ops])}
+    about = {"names": tenants, "now": now, "ids": [op.id for op in ops]}
     held = [Held.of(row) for row in connection.execute(statements.READ_HELD, about)]
     owners = {owner: op.tenant for op in (*ops, *held) for owner in op.owners if op.tenant in known}
     rows = [op.row.id for op in ops if isinstance(op, Settle) and op.row]
-    billed = connection.execute(statements.READ_BILLED, {"ids": _padded(rows)}).scalars() if rows else ()
+    billed = connection.execute(statements.READ_BILLED, {"ids": rows}).scalars() if rows else ()
     levels = connection.execute(statements.READ_BUCKETS, {"owners": list(owners)})
     counts = not all(isinstance(op, Settle) or not op.counts for op in ops)
     return Books(
@@ -80,11 +80,6 @@ def _read(connection: Connection, tenants: list[str], ops: Sequence[Op], now: fl
         set(billed),
         _live(connection, tenants) if counts else Counter(),
     )
-
-
-def _padded(ids: list[str]) -> list[str]:
-    """The ids, the last repeated up to a power of two: PostgreSQL prepares a statement for each length of a list."""
-    return ids + ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids)) if ids else ids
 
 
 def _accounts(connection: Connection, owners: dict[str, str], now: float) -> dict[str, Account]:
@@ -134,7 +129,7 @@ def _clean(value: object) -> object:
 
 def _close(connection: Connection, books: Books, rules: Rules) -> None:
     if books.dropped:
-        connection.execute(statements.DROP_RESERVATIONS, {"ids": _padded(books.dropped)})
+        connection.execute(statements.DROP_RESERVATIONS, {"ids": books.dropped})
     if books.made:
         connection.execute(statements.MAKE_RESERVATION, [held.columns() for held in books.made.values()])
     if books.touched:

@@ -1,4 +1,4 @@
-"""`GET /v1/models` and `/v1/models/{id}`: `auto`, the tiers, and the pools' models."""
+"""`GET /v1/models` and `/v1/models/{id}`: `auto`, the tiers, the pools' models; the encoder's and the moderator's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 
 from app import errors
+from app.config import EMBEDDING, MODERATION
 from app.gateway import Gateway
 from app.http.auth import authenticate
 
@@ -18,12 +19,19 @@ def _model(gateway: Gateway, name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": gateway.created, "owned_by": "penstock"}
 
 
+def _names(gateway: Gateway) -> list[str]:
+    """Each once: a pool's model may be called like the encoder's."""
+    policy = gateway.policy
+    judges = (EMBEDDING, policy.embeddings.model_id, MODERATION, policy.moderations.model_id)
+    return list(dict.fromkeys((*gateway.menu.names, *judges)))
+
+
 @router.get("/v1/models")
 async def models(request: Request) -> dict[str, Any]:
-    """Everything that `model` may be."""
+    """Everything that `model` may be, on one endpoint or another."""
     gateway: Gateway = request.app.state.gateway
     await authenticate(request, gateway.services.ledger, "models")
-    return {"object": "list", "data": [_model(gateway, name) for name in gateway.menu.names]}
+    return {"object": "list", "data": [_model(gateway, name) for name in _names(gateway)]}
 
 
 @router.get("/v1/models/{name:path}")
@@ -31,6 +39,6 @@ async def model(request: Request, name: str) -> dict[str, Any]:
     """One of them."""
     gateway: Gateway = request.app.state.gateway
     await authenticate(request, gateway.services.ledger, "models")
-    if name not in gateway.menu.names:
-        raise errors.model_not_found(name, gateway.menu.names)
+    if name not in (names := _names(gateway)):
+        raise errors.model_not_found(name, names)
     return _model(gateway, name)

@@ -1,0 +1,75 @@
+// What each room did to one call: its decision in words and its time as a bar. Data: GET /v1/penstock/calls/{id}.
+
+import { el, money, ms, svg, tile } from "./dom.js";
+
+export const ROOMS = ["admit", "scrub", "guard", "recall", "route", "generate", "moderate", "remember", "restore",
+  "settle"];
+
+const listed = (counts) => Object.entries(counts ?? {}).map(([name, n]) => `${name} ${n}`).join(", ");
+const highest = (scores) => Object.entries(scores).filter(([, score]) => typeof score === "number")
+  .sort((a, b) => b[1] - a[1]).slice(0, 3).map(([label, score]) => `${label} ${score}`).join(", ");
+
+const SAID = {
+  admit: (did) => (did.denied ? `denied: ${did.denied}` : "worst case reserved"),
+  scrub: (did) => listed(did.types) || "nothing found",
+  guard: (did) => `${did.label} ${did.score}${did.refused ? ", refused" : ""}`,
+  recall: (did) => (did.score === undefined ? did.result : `${did.result}, cosine ${did.score}`),
+  route: (did) => (did.score === undefined
+    ? `tier ${did.tier}, asked for by name`
+    : `complexity ${did.score} ≥ ${did.threshold}: tier ${did.tier}`),
+  generate: (did) => `pool ${did.pool}, failovers ${did.attempts - 1}`,
+  moderate: (did) => `${did.stopped ? `stopped by ${did.stopped}; ` : ""}highest ${highest(did)}`,
+  remember: (did) => (did.stored ? "stored" : "not stored"),
+};
+
+function decision(room, call) {
+  const did = call.trail[room];
+  if (room === "settle") return `${call.outcome}, ${money(call.cost)} billed`;
+  if (room === "admit") return SAID.admit(did ?? {});
+  if (room === "restore") {
+    const hidden = Object.values(call.trail.scrub?.types ?? {}).reduce((sum, n) => sum + n, 0);
+    return hidden ? `${hidden} placeholders known` : "nothing to put back";
+  }
+  if (did && Object.keys(did).length) return SAID[room](did);
+  if (room === "moderate") return call.trail.timing?.moderate === undefined ? "no text to score" : "scored";
+  return call.outcome === "hit" ? "not needed: cache hit" : "not reached";
+}
+
+function bar(room, call, total) {
+  const { timing = {}, started = {} } = call.trail;
+  if (timing[room] === undefined) return null;
+  const x = Math.min(99, ((started[room] ?? 0) / total) * 100);
+  const width = Math.max(0.6, Math.min(100 - x, (timing[room] / total) * 100));
+  return svg("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
+    svg("rect", { class: "track", x: 0, y: 4, width: 100, height: 2 }),
+    svg("rect", { class: "span", x, y: 1, width, height: 8 }));
+}
+
+export function drawTrace(call, rooms = ROOMS) {
+  const total = Math.max(call.latency * 1000, 0.001);
+  const seen = { ...call, trail: call.trail ?? {} };
+  const rows = rooms.map((room) => {
+    const time = seen.trail.timing?.[room];
+    return el("tr", { "data-room": room, class: call.refused_by === room ? "refused" : null },
+      el("th", { scope: "row" }, room),
+      el("td", { class: "decision" }, decision(room, seen)),
+      el("td", { class: "wait" }, bar(room, seen, total)),
+      el("td", { class: "number" }, time === undefined ? "" : ms(time)));
+  });
+  return [
+    el("h2", {}, "What the rooms did"),
+    el("dl", { class: "tiles" },
+      tile("Outcome", call.refused_by ? `${call.outcome} by ${call.refused_by}` : call.outcome),
+      tile("Tier, pool", `${call.tier ?? "none"}, ${call.pool ?? "none"}`),
+      tile("Cost", money(call.cost)),
+      tile("Tokens in / cached / out", `${call.prompt_tokens} / ${call.cached_tokens} / ${call.completion_tokens}`),
+      tile("First token", call.ttft === null ? "none" : ms(call.ttft * 1000)),
+      tile("Total", ms(call.latency * 1000))),
+    call.trail ? el("div", { class: "scroll" }, el("table", { class: "rooms" },
+      el("thead", {}, el("tr", {},
+        ["Room", "Decision", "When the call waited for it", "Wait"].map((head) => el("th", { scope: "col" }, head)))),
+      el("tbody", {}, rows))) : el("p", { class: "muted" }, "The record of what the rooms did was pruned."),
+    el("p", { class: "muted small" },
+      `Call ${call.id}. Rooms overlap. One that waited several times is drawn from its first start, as long as all.`),
+  ];
+}
