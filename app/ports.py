@@ -310,8 +310,8 @@ class Vigilance:
 
     alerts: percent of a budget. strikes: refusals by guard or moderator within `strike_window` that throttle a key to
     `throttle_rpm` for `throttle_seconds`, or suspend it. breaker: a tenant whose spending over `breaker_window` runs
-    at `breaker_multiple` times its own norm (the mean over `breaker_norm`; below `breaker_floor` an hour, that floor) is
-    paused for `breaker_pause`.
+    at `breaker_multiple` times its own norm (the mean over `breaker_norm`, or `breaker_floor` an hour where that is
+    more) is paused for `breaker_pause`.
     """
 
     alerts: tuple[int, ...] = (50, 80, 100)

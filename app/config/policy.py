@@ -104,7 +104,7 @@ class Generate(Strict):
     first_token: Annotated[float, Field(gt=0)] = 60
     cooldown: Annotated[float, Field(ge=0)] = 10
     recoveries: Annotated[int, Field(ge=0)] = 2
-    keep_alive: Annotated[float, Field(gt=0)] = 10
+    keep_alive: Annotated[float, Field(gt=0)] = 15
 
 
 class Moderate(Strict):

@@ -46,10 +46,12 @@ def rate_limits(windows: Mapping[str, Window]) -> dict[str, str]:
 def of_call(call: Call, *, settled: bool) -> dict[str, str]:
     """`x-penstock-*` and rate limits. The cost is known only once the call is settled: not on a stream."""
     scrubbed = call.trail.get("scrub", {}).get("types", {})
+    # A stream that began with a keep-alive does not know yet which pool will answer.
+    sure = settled or call.first_token is not None
     facts = {
         "x-penstock-tier": call.tier,
-        "x-penstock-pool": call.pool,
-        "x-penstock-region": call.region,
+        "x-penstock-pool": call.pool if sure else None,
+        "x-penstock-region": call.region if sure else None,
         "x-penstock-cache": call.trail.get("recall", {}).get("result"),
         "x-penstock-scrubbed": ",".join(f"{kind}={n}" for kind, n in sorted(scrubbed.items())) or "none",
         "x-penstock-complexity": call.trail.get("route", {}).get("score"),

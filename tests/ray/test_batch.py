@@ -28,9 +28,9 @@ from app.adapters.sql.schema import accounts, batch_lines, reservations, usage
 from app.adapters.sql.store import Store
 from app.secret import Secrets
 from tests.batch_kit import begin, lines, task, written
+from tests.graph import BIN, ROOT, wait_for_banner
 from tests.kit import free_port
 from tests.postgres import server
-from tests.ray.conftest import BIN, ROOT, wait_for_banner
 
 LINES = 1_000
 PRICE = {"input": 1, "cached_input": 0.5, "output": 10}

@@ -18,8 +18,8 @@ import openai
 import pytest
 import yaml
 
+from tests.graph import BIN, ROOT, Graph, wait_for_banner
 from tests.kit import free_port
-from tests.ray.conftest import BIN, ROOT, Graph, wait_for_banner
 from tests.ray.test_fleet import PRICE
 
 WORDS, RATE = 60, 3

@@ -29,9 +29,9 @@ from app.adapters.sql.audit import AuditLog
 from app.adapters.sql.schema import accounts, reservations, usage
 from app.adapters.sql.store import Store
 from app.secret import Secrets
+from tests.graph import BIN, ROOT, wait_for_banner
 from tests.kit import free_port
 from tests.postgres import server
-from tests.ray.conftest import BIN, ROOT, wait_for_banner
 
 CALLS = 2_000
 REPLICAS = 3

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.ray.conftest import Graph
+from tests.graph import Graph
 
 Headers = dict[str, str]
 

@@ -296,6 +296,9 @@ class _Draft:
     def drop(self) -> None:
         """Leave nothing behind; what it fails on is what failed before."""
         with suppress(OSError, ValueError):
+            if self._table:
+                self._table.close()
+        with suppress(OSError, ValueError):
             self._out.close()
         with suppress(OSError):
             self._place.fs.rm(self._path)
@@ -361,11 +364,18 @@ def _months(records: Sequence[Record], month: str) -> list[tuple[str, list[Recor
     runs: list[tuple[str, list[Record]]] = []
     for record in records:
         # Never back to an earlier one, where one gateway's clock is behind another's: a file is one run of the chain.
-        month = max(month, datetime.fromtimestamp(record.at, UTC).strftime("%Y-%m"))
+        month = max(month, _month(record.at))
         if not runs or runs[-1][0] != month:
             runs.append((month, []))
         runs[-1][1].append(record)
     return runs
+
+
+def _month(at: float) -> str:
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m")
+    except (OverflowError, ValueError, OSError):  # a time that was tampered with: it is evidence, and goes out too
+        return "0000-00"
 
 
 # -- checking ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The whole local graph, started once for all tests here as a user starts it: `penstock serve FILE`."""
+"""The whole local graph, started once for all tests that ask it as a user starts it: `penstock serve FILE`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import yaml
 
 from tests.kit import free_port
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 
 

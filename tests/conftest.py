@@ -1,0 +1,18 @@
+"""What tests of several folders share: the running graph, and an order in which it runs as briefly as possible."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.graph import graph, other_key
+
+__all__ = ["graph", "other_key"]
+
+LAST = ("tests/ray/", "tests/conformance/", "tests/ray/test_graph.py")
+"""Folders and files that come after all others, in this order: the last file's last test ends the graph."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(
+        key=lambda item: max((at + 1 for at, path in enumerate(LAST) if item.nodeid.startswith(path)), default=0)
+    )
