@@ -52,6 +52,7 @@ class Call:
     gaps, longest_gap: how often a Token followed another from the engine, and the longest wait for one, in seconds.
     spans: room, start, end on the monotonic clock: how long each room made the call wait. A room that did so several
     times has one span, from its first start, as long as all of them together.
+    screen: what the caller wants done with its own text when the moderator flags it: score | block; None: not judged.
     traceparent: the caller's W3C trace header. trail: what each room decided, by room; facts and counts, never text.
     """
 
@@ -70,6 +71,7 @@ class Call:
     model: str = "auto"
     choices: int = 1
     batch: bool = False
+    screen: str | None = None
     messages: tuple[Message, ...] = ()
     question: str = ""
     prompt_tokens_low: int = 0

@@ -121,6 +121,14 @@ def injection(label: str) -> ApiError:
     )
 
 
+def flagged_prompt(label: str) -> ApiError:
+    return bad_request(
+        f"The prompt was flagged by the moderator ({label}), and the request asked to block it.",
+        param="messages",
+        code="content_policy_violation",
+    )
+
+
 def content_filter() -> ApiError:
     return ApiError(400, "The answer was stopped by the output moderator.", code="content_filter")
 

@@ -73,11 +73,12 @@ class Gateway:
         read_cache: bool = True,
         write_cache: bool = True,
         traceparent: str | None = None,
+        screen: str | None = None,
     ) -> tuple[Call, Events]:
         """A new call and its events. The caller must close the events; only then is the call settled.
 
-        traceparent: the caller's W3C trace header. A batch's line (call.LINE) runs behind online calls, at batch price.
-        Raises ApiError (503) when the gateway is full.
+        traceparent: the caller's W3C trace header. screen: as Call.screen. A batch's line (call.LINE) runs
+        behind online calls, at batch price. Raises ApiError (503) when the gateway is full.
         """
         if self.in_flight >= self.policy.admit.max_in_flight:
             raise errors.overloaded()
@@ -90,6 +91,7 @@ class Gateway:
             messages=prompt.messages,
             batch=line is not None,
             traceparent=traceparent,
+            screen=screen,
             read_cache=read_cache,
             write_cache=write_cache,
         )

@@ -16,7 +16,7 @@ from app.stages.admit import Admit
 from app.stages.consult import Consult, classifying, embedding
 from app.stages.generate import Generate
 from app.stages.guard import Gate, Guard
-from app.stages.moderate import Moderate
+from app.stages.moderate import Moderate, Screen
 from app.stages.recall import Recall
 from app.stages.remember import Remember
 from app.stages.restore import Restore
@@ -83,6 +83,9 @@ def build(services: Services, policy: Policy, menu: Menu, health: Health | None 
     order: list[Stage] = [rooms[name] for name in policy.rooms]
     if "guard" in policy.rooms and policy.guard.mode == "alongside":
         order.insert(policy.rooms.index("generate") + 1, Gate(guard))
+    if "moderate" in policy.rooms:
+        first = min(policy.rooms.index(name) for name in ("recall", "route") if name in policy.rooms)
+        order.insert(first, Screen(services.moderator, policy.moderate))
     return fold([order[0], Overlap(order), *order[1:]])
 
 

@@ -23,6 +23,7 @@ from app.events import Event, Failure, Refusal, Token, ToolDelta, Usage
 from app.gateway import Gateway
 from app.http.failure import error_headers
 from app.http.headers import of_call
+from app.http.moderation import of_call as judged
 from app.stage import Events
 from app.stages.moderate import Later, Reader
 
@@ -68,6 +69,14 @@ class CallResponse(Response):
 
     async def _run(self, send: Send) -> None:
         raise NotImplementedError
+
+    @property
+    def moderation(self) -> dict[str, Any]:
+        """`{"moderation": ...}` where the caller asked for it; else nothing."""
+        if not self.call.screen:
+            return {}
+        policy = self.gateway.policy
+        return {"moderation": judged(self.call, policy.moderate.thresholds, policy.moderations.model_id)}
 
     @property
     def model(self) -> str:
@@ -188,6 +197,7 @@ class ChatAnswer(CallResponse):
             "usage": usage_body(self.call.usage),
             "service_tier": "default",
             "system_fingerprint": f"fp_{self.call.pool or 'cache'}",
+            **self.moderation,
         }
 
 
@@ -277,11 +287,14 @@ class ChatStream(CallResponse):
         return self._before + b',"choices":[' + orjson.dumps(choice) + b"]}\n\n"
 
     def _end(self) -> bytes:
-        if not self._include_usage:
-            return b"data: [DONE]\n\n"
-        counted = usage_body(self.call.usage)
-        before = self._before.removesuffix(b',"usage":null')
-        return before + b',"choices":[],"usage":' + orjson.dumps(counted) + b"}\n\ndata: [DONE]\n\n"
+        end = b"data: [DONE]\n\n"
+        if self._include_usage:
+            counted = usage_body(self.call.usage)
+            before = self._before.removesuffix(b',"usage":null')
+            end = before + b',"choices":[],"usage":' + orjson.dumps(counted) + b"}\n\n" + end
+        if self.moderation:
+            end = self._before + b',"choices":[],' + orjson.dumps(self.moderation)[1:] + b"\n\n" + end
+        return end
 
 
 def _tool_delta(tool: ToolDelta) -> dict[str, Any]:

@@ -116,6 +116,26 @@ class StreamOptions(Wire):
     include_usage: bool = False
 
 
+class Side(Wire):
+    """What a flagged text leads to."""
+
+    mode: Literal["score", "block"]
+
+
+class ModerationPolicy(Wire):
+    """`moderation.policy`. output: the installation's own thresholds stop an answer in either mode."""
+
+    input: Side | None = None
+    output: Side | None = None
+
+
+class Moderation(Wire):
+    """OpenAI's `moderation`: judge the prompt too, and say in the answer what was found."""
+
+    model: Annotated[str, Field(min_length=1)]
+    policy: ModerationPolicy | None = None
+
+
 class ChatRequest(Wire):
     """`POST /v1/chat/completions`. Bounds are OpenAI's."""
 
@@ -142,6 +162,7 @@ class ChatRequest(Wire):
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     service_tier: Literal["auto", "default", "flex", "priority", "scale"] | None = None
     prompt_cache_key: str | None = None
+    moderation: Moderation | None = None
     user: str | None = None
     safety_identifier: str | None = None
     metadata: Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=16)] | None = None
@@ -161,6 +182,14 @@ class ChatRequest(Wire):
         """The request as the rooms know it."""
         sent = {name: plain(value) for name in ENGINE_FIELDS if (value := getattr(self, name)) is not None}
         return Prompt(tuple(message.message() for message in self.messages), self.model, sent)
+
+    @property
+    def screen(self) -> str | None:
+        """As Call.screen."""
+        if self.moderation is None:
+            return None
+        policy = self.moderation.policy
+        return policy.input.mode if policy and policy.input else "score"
 
     @property
     def include_usage(self) -> bool:

@@ -14,10 +14,11 @@ from typing import Final
 from app import errors
 from app.call import Call
 from app.config import Moderate as Settings
-from app.events import Event, Failure, Refusal, Token
+from app.events import Event, Failure, Prompt, Refusal, Token
 from app.ports import Classifier
 from app.rules.windows import SlidingWindow
 from app.stage import Events
+from app.stages.guard import outside
 
 
 class Moderate:
@@ -100,6 +101,38 @@ class Moderate:
                 if score >= threshold:
                     stopped = label
         return stopped
+
+
+class Screen:
+    """Scores the prompt as well, for a caller who asks for it (`Call.screen`).  guard -> [screen] -> recall."""
+
+    name = "screen"
+
+    def __init__(self, classifier: Classifier, settings: Settings) -> None:
+        self._classifier = classifier
+        self._settings = settings
+
+    def begin(self, call: Call, prompt: Prompt) -> None:
+        """Score while the scrubber works; texts stay in this installation."""
+        if call.screen:
+            call.start(self.name, self._classifier.score(outside(prompt)))
+
+    async def __call__(self, call: Call, events: Events) -> Events:
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Prompt) and call.screen and (flagged := await self._judge(call)):
+                    yield Refusal(Moderate.name, errors.flagged_prompt(flagged))
+                    return
+                yield event
+
+    async def _judge(self, call: Call) -> str | None:
+        """The label that blocks it, if any. Keeps the highest score of each label."""
+        with call.timed(self.name):
+            scored: list[dict[str, float]] = await call.finished(self.name)
+        highest = {label: max(scores[label] for scores in scored) for label in (scored[0] if scored else ())}
+        call.note(self.name, **{label: float(round(score, 4)) for label, score in highest.items()})
+        over = [label for label, least in self._settings.thresholds.items() if highest.get(label, 0.0) >= least]
+        return over[0] if over and call.screen == "block" else None
 
 
 class Later:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
@@ -236,6 +237,13 @@ async def test_a_usage_row_that_nobody_recorded_is_found(world: SqlWorld) -> Non
     assert (Fault("acme", None, "the usage row forged has no record"),) == (await log(world).verify()).faults
 
 
+async def test_usage_rows_of_the_same_moment_are_all_looked_at(world: SqlWorld) -> None:
+    for number in range(3):
+        await slip_in(world, f"forged_{number}", START + 1)
+    told = [fault.what for fault in (await log(world, page=2).verify()).faults]
+    assert [f"the usage row forged_{number} has no record" for number in range(3)] == told
+
+
 async def test_calls_from_before_there_was_an_audit_log_need_no_record(world: SqlWorld) -> None:
     await slip_in(world, "old", 0.5)
     assert (await log(world).verify()).ok
@@ -443,19 +451,40 @@ async def test_nothing_is_deleted_where_the_export_cannot_be_written(world: SqlW
     assert (await log(world).verify()).ok
 
 
-async def test_two_prunes_at_once_take_each_record_once(world: SqlWorld, out: Path) -> None:
+class Meddled:
+    """A store in which something happens before the `due`-th time that it is asked."""
+
+    def __init__(self, store: Store, due: int, meddle: Callable[[], Awaitable[object]], what: str) -> None:
+        self._store, self._due, self._meddle, self._what = store, due, meddle, what
+
+    async def read(self, work: Callable[[Connection], Any]) -> Any:
+        return await self._ask("read", work)
+
+    async def write(self, work: Callable[[Connection], Any]) -> Any:
+        return await self._ask("write", work)
+
+    async def _ask(self, what: str, work: Callable[[Connection], Any]) -> Any:
+        self._due -= what == self._what
+        if self._due == 0:
+            self._due = -1
+            await self._meddle()
+        return await getattr(self._store, what)(work)
+
+
+@pytest.mark.parametrize("due", range(1, 14))
+async def test_a_prune_in_the_middle_of_a_verification_is_no_fault(world: SqlWorld, out: Path, due: int) -> None:
     await age(world, 2558)
-    runs = [log(world, page=2).prune(str(out / name)) for name in ("one", "two")]
-    done = await asyncio.gather(*runs, return_exceptions=True)
-    assert any(isinstance(one, dict) for one in done)
-    assert all(isinstance(one, (dict, LedgerError)) for one in done)
+    store = Meddled(world.ledger.store, due, lambda: log(world).prune(str(out)), "read")
+    assert () == (await AuditLog(store, SECRETS, world.clock, page=1).verify("acme")).faults  # type: ignore[arg-type]
+    assert inside(out)
+
+
+@pytest.mark.parametrize("due", range(1, 5))
+async def test_two_prunes_at_once_take_each_record_once(world: SqlWorld, out: Path, due: int) -> None:
+    await age(world, 2558)
+    store = Meddled(world.ledger.store, due, lambda: log(world, page=3).prune(str(out / "other")), "write")
+    with pytest.raises(LedgerError, match="was pruned by another at the same time"):
+        await AuditLog(store, SECRETS, world.clock, page=3).prune(str(out))  # type: ignore[arg-type]
     assert () == (await log(world).verify()).faults
     assert (await log(world).verify_export(str(out))).ok
-
-
-async def test_a_verification_during_a_prune_finds_nothing(world: SqlWorld, out: Path) -> None:
-    await age(world, 2558)
-    prune = asyncio.create_task(log(world, page=1).prune(str(out)))
-    while not prune.done():
-        assert () == (await log(world, page=1).verify("acme")).faults
-    assert 6 == (await prune)["acme"]
+    assert (3, 1) == (await count(world, "audit"), await count(world, "audit", "other"))

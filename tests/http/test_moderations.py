@@ -12,7 +12,7 @@ import pytest
 
 from app.adapters.detoxify import DetoxifyClassifier
 from app.adapters.fakes import FakeClassifier, FakeLedger
-from app.http.routes.moderations import LABELS, result
+from app.http.moderation import LABELS, result
 from tests.kit import KEY, WHO, Kit, limited, serving
 
 WORDS = {

@@ -46,6 +46,7 @@ def _open(gateway: Gateway, who: Principal, request: Request, body: bytes) -> Re
         read_cache="no-cache" not in caching,
         write_cache="no-store" not in caching,
         traceparent=request.headers.get("traceparent"),
+        screen=asked.screen,
     )
     if asked.stream:
         return ChatStream(gateway, call, events, include_usage=asked.include_usage)

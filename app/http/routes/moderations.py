@@ -18,6 +18,7 @@ from app import errors
 from app.config import MODERATION
 from app.events import Message, Prompt
 from app.http.judged import JudgedAnswer
+from app.http.moderation import result
 from app.http.posted import Posted, posted
 from app.http.strict import fit, load
 from app.http.wire import Wire
@@ -25,24 +26,6 @@ from app.http.wire import Wire
 router = APIRouter()
 MOST = 2048
 """Inputs of one request."""
-
-LABELS: Mapping[str, tuple[str, ...]] = {
-    "harassment": ("toxicity", "severe_toxicity", "insult"),
-    "harassment/threatening": ("threat",),
-    "hate": ("identity_attack",),
-    "hate/threatening": (),
-    "illicit": (),
-    "illicit/violent": (),
-    "self-harm": (),
-    "self-harm/intent": (),
-    "self-harm/instructions": (),
-    # Not `obscene`: that is foul language, whatever it is about.
-    "sexual": ("sexual_explicit",),
-    "sexual/minors": (),
-    "violence": (),
-    "violence/graphic": (),
-}
-"""OpenAI's categories, each with the moderator's labels that measure it: the highest one counts."""
 
 
 class TextPart(Wire):
@@ -91,22 +74,3 @@ def _open(post: Posted) -> Response:
         return {"id": call.id, "model": model_id, "results": [result(scores, thresholds) for scores in scored]}
 
     return JudgedAnswer(post.gateway, call, events, shape)
-
-
-def result(scores: Mapping[str, float], thresholds: Mapping[str, float]) -> dict[str, Any]:
-    """OpenAI's object for one text. A category is flagged where one of its labels reaches the policy's threshold."""
-    flags = {
-        category: any(label in thresholds and scores.get(label, 0.0) >= thresholds[label] for label in labels)
-        for category, labels in LABELS.items()
-    }
-    values = {
-        category: max((float(scores.get(label, 0.0)) for label in labels), default=0.0)
-        for category, labels in LABELS.items()
-    }
-    measured = {category: ["text"] if set(labels) & set(scores) else [] for category, labels in LABELS.items()}
-    return {
-        "flagged": any(flags.values()),
-        "categories": flags,
-        "category_scores": values,
-        "category_applied_input_types": measured,
-    }
