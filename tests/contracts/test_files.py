@@ -10,11 +10,13 @@ import pytest
 
 from app.adapters.blobs import BlobError, Blobs, MissingBlobError
 from app.adapters.sql.batches import Batches, New
+from app.adapters.sql.erase import erase
 from app.adapters.sql.files import Files, InUseError
+from app.adapters.sql.office import Office
 from app.adapters.sql.store import Store
 from app.batches.archive import Archive
 from app.batches.model import File, Owner
-from tests.contracts.ledger_kit import START, Clock
+from tests.contracts.ledger_kit import SECRETS, START, Clock
 
 ACME = Owner("acme", "", "key_1")
 
@@ -116,6 +118,21 @@ async def test_the_input_of_an_open_batch_can_neither_be_deleted_nor_swept_away(
     world.clock.now = START + 100
     await world.archive.sweep()
     assert b"abc" == await world.archive.blobs.read(file.blob, 0, 3)
+
+
+async def test_an_erased_tenants_files_and_batches_are_gone_and_nobody_elses(world: World) -> None:
+    mine, theirs = await world.made("mine"), await world.made("theirs", replace(ACME, tenant="globex"))
+    store = world.files._store
+    office = Office(store, SECRETS, world.clock)
+    await office.create_tenant("acme", actor="test")
+    batch = await world.archive.batches.create(ACME, New("/v1/chat/completions", mine, {}))
+    await erase(store, SECRETS, "acme", "test", world.clock())
+    assert await world.files.get(ACME, mine.id) is None
+    assert await world.archive.batches.get(ACME, batch.id) is None
+    assert await world.files.get(replace(ACME, tenant="globex"), theirs.id) == theirs
+    await world.archive.sweep()
+    with pytest.raises(MissingBlobError):
+        await world.archive.blobs.read(mine.blob, 0, 3)
 
 
 async def test_a_blob_that_is_not_finished_leaves_nothing_behind(tmp_path: Path) -> None:

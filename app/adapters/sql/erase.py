@@ -12,7 +12,19 @@ from sqlalchemy import Connection, delete, select, update
 
 from app.adapters.sql.chain import append
 from app.adapters.sql.refusals import UnknownError
-from app.adapters.sql.schema import contents, deliveries, idempotency, keys, projects, responses, tenants, webhooks
+from app.adapters.sql.schema import (
+    batch_lines,
+    batches,
+    contents,
+    deliveries,
+    files,
+    idempotency,
+    keys,
+    projects,
+    responses,
+    tenants,
+    webhooks,
+)
 from app.adapters.sql.store import Store
 from app.rules.chain import OPERATOR, Entry
 from app.secret import Secrets
@@ -36,7 +48,7 @@ async def erase(store: Store, secrets: Secrets, tenant: str, actor: str, now: fl
         there = select(tenants.c.id).where(tenants.c.id == tenant).with_for_update()
         if connection.execute(there).first() is None:
             raise UnknownError(f"There is no tenant `{tenant}`: list the tenants to see their ids.")
-        erased = _delete(connection, tenant)
+        erased = _delete(connection, tenant, now)
         _blank(connection, tenant, now)
         facts = {"contents": erased.contents, "keys": erased.keys, "webhooks": erased.webhooks}
         entries = [Entry(chain, now, "tenant.erase", actor, tenant, facts) for chain in (tenant, OPERATOR)]
@@ -46,12 +58,17 @@ async def erase(store: Store, secrets: Secrets, tenant: str, actor: str, now: fl
     return await store.write(work)
 
 
-def _delete(connection: Connection, tenant: str) -> Erased:
+def _delete(connection: Connection, tenant: str, now: float) -> Erased:
     own_keys = select(keys.c.id).where(keys.c.tenant == tenant)
     own_hooks = list(connection.execute(select(webhooks.c.id).where(webhooks.c.tenant == tenant)).scalars())
     said = connection.execute(delete(contents).where(contents.c.tenant == tenant)).rowcount
     connection.execute(delete(idempotency).where(idempotency.c.key_id.in_(own_keys)))
     connection.execute(delete(responses).where(responses.c.tenant == tenant))
+    own_batches = select(batches.c.id).where(batches.c.tenant == tenant)
+    connection.execute(delete(batch_lines).where(batch_lines.c.batch.in_(own_batches)))
+    connection.execute(delete(batches).where(batches.c.tenant == tenant))
+    # Gone at once; the archive's next sweep deletes their bytes, which lie elsewhere.
+    connection.execute(update(files).where(files.c.tenant == tenant).values(filename="", expires=now))
     # The webhooks first: a dispatcher that is making deliveries for them holds their rows until it has made them.
     connection.execute(delete(webhooks).where(webhooks.c.id.in_(own_hooks)))
     connection.execute(delete(deliveries).where(deliveries.c.webhook.in_(own_hooks)))
