@@ -132,7 +132,7 @@ class Graph(Strict):
     tokenizer: str | None = Field(
         default=None, description="the model whose tokenizer counts prompts in the gateway; None estimates by length"
     )
-    gateway: Scale = Scale(max_ongoing_requests=512)
+    gateway: Scale = Scale(max_ongoing_requests=512, max_queued_requests=10_000)
     batch_worker: Scale | None = Field(
         default=None, description="replicas that run batches; None: this installation takes no batches"
     )

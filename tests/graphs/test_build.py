@@ -58,7 +58,7 @@ def test_what_a_replica_needs_in_its_environment_comes_from_the_graph(local: dic
 
 
 def test_limits_of_the_config_reach_serve(local: dict[str, Any]) -> None:
-    assert (local["Gateway"]["ongoing"], local["Gateway"]["queued"]) == (512, 512)
+    assert (local["Gateway"]["ongoing"], local["Gateway"]["queued"]) == (512, 10_000)
     assert (local["Pool:smol-a"]["ongoing"], local["Pool:smol-a"]["queued"]) == (32, 256)
 
 

@@ -51,7 +51,12 @@ def config(port: int, database: str) -> dict[str, Any]:
         **ports,
         "pools": {"fast": fast, "slow": slow},
         "state": {"database": database},
-        "gateway": {"num_replicas": REPLICAS, "num_cpus": 0.1, "max_ongoing_requests": 2000},
+        "gateway": {
+            "num_replicas": REPLICAS,
+            "num_cpus": 0.1,
+            "max_ongoing_requests": 2000,
+            "max_queued_requests": 10_000,
+        },
     }
     policy = {
         "tiers": {
@@ -160,7 +165,7 @@ async def crowd(fleet: Fleet, key: str, calls: int) -> Counter[str]:
             async for chunk in stream:
                 last = chunk.choices[0].finish_reason if chunk.choices else last
         except openai.APIStatusError as error:
-            return str(error.code)
+            return str(error.code or error.status_code)
         return str(last)
 
     async with http:
