@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -212,12 +213,13 @@ def test_a_dead_collector_neither_slows_nor_fails_a_call(kind: str) -> None:
         if kind == "silent":
             listener.listen()
         tracer = Tracer(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        slowest = 0.0
+        took = []
         for _ in range(2000):
             started = time.perf_counter()
             tracer.record(call(), row())
-            slowest = max(slowest, time.perf_counter() - started)
-        assert slowest < PATIENCE / 2
+            took.append(time.perf_counter() - started)
+        # Not the slowest of all: a busy machine may hold any single one up, a collector would hold up many.
+        assert statistics.quantiles(took, n=100)[98] < 0.05
         started = time.perf_counter()
         tracer.close()
         assert time.perf_counter() - started < 4 * PATIENCE
