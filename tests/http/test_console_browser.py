@@ -1,6 +1,6 @@
 """The console in a real headless Chromium: what a person sees, and what the page asks of whom.
 
-PENSTOCK_SCREENSHOT=docs/console.png makes the README's picture anew.
+PENSTOCK_SCREENSHOT=FILE keeps a picture of it.
 """
 
 from __future__ import annotations
