@@ -27,13 +27,13 @@ from app.adapters.sql.responses import Responses
 from app.adapters.sql.store import Store
 from app.adapters.traces import Tracer
 from app.adapters.webhooks import Dispatcher
+from app.background import drain
 from app.batches.archive import Archive
 from app.call import Call
 from app.config.watch import Sight
 from app.http.app import Desk
 from app.ports import PortError, UsageRow
 from app.secret import Secrets
-from app.stages.settle import drain
 from app.state import admin_key, database_url, files_url, folder
 
 log = logging.getLogger(__name__)
@@ -115,12 +115,13 @@ class House:
 
     async def _sweep(self) -> None:
         while True:
-            with contextlib.suppress(PortError):  # readyz says it, and calls do
-                self.metrics.held(*await self.ledger.sweep())
-                await self.idempotency.expire()
-                await self.responses.expire()
-                await self.archive.sweep()
+            for work in (self._release, self.idempotency.expire, self.responses.expire, self.archive.sweep):
+                with contextlib.suppress(PortError):  # readyz says it, and calls do
+                    await work()
             await asyncio.sleep(SWEEP)
+
+    async def _release(self) -> None:
+        self.metrics.held(*await self.ledger.sweep())
 
     async def _gauge(self, in_flight: Callable[[], int]) -> None:
         while True:

@@ -69,12 +69,14 @@ class Page:
         self.until(f"location.href.startsWith({url!r}) && document.readyState === 'complete'")
 
     def type(self, selector: str, text: str) -> None:
-        """Focus a field and write into it as a keyboard does."""
+        """Focus a field, once it is there, and write into it as a keyboard does."""
+        self.until(f"document.querySelector({selector!r})")
         self.js(f"document.querySelector({selector!r}).focus()")
         self.do("Input.insertText", text=text)
 
     def click(self, selector: str) -> None:
-        """Press the mouse in the middle of an element."""
+        """Press the mouse in the middle of an element, once it is there."""
+        self.until(f"document.querySelector({selector!r})")
         x, y = self.js(
             f"(() => {{ const node = document.querySelector({selector!r}); node.scrollIntoView({{block: 'center'}});"
             " const box = node.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })()"

@@ -74,7 +74,8 @@ class Desk:
 
 def create_app(gateway: Gateway, desk: Desk, *, sends_id: bool = True, lifespan: Any = None) -> ASGIApp:
     """`sends_id`: as headers.Stamp. `lifespan`: as FastAPI's."""
-    app = FastAPI(title="Penstock", docs_url=None, redoc_url=None, lifespan=lifespan)
+    # No redirect where a slash too many was sent: OpenAI answers 404, and clients do not follow a POST.
+    app = FastAPI(title="Penstock", docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
     app.state.gateway = gateway
     app.state.metrics = desk.metrics
     app.state.told = desk.told

@@ -20,6 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app import errors
 from app.adapters.sql.idempotency import Busy, Differs, Idempotency, Stored
+from app.background import begin
 from app.ports import PortError, Principal
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class _Claim:
         if not self._ended:
             self._ended = True
             work = self._kept.release(*self._ids) if answer is None else self._kept.keep(*self._ids, answer)
-            await asyncio.shield(_begin(_saying(work)))
+            await asyncio.shield(begin(_saying(work)))
 
 
 class Recorded(Response):
@@ -145,14 +146,3 @@ async def _saying(work: Coroutine[Any, Any, None]) -> None:
         await work
     except PortError as error:  # the client has its answer; a claim that stands ends by itself
         log.error("an Idempotency-Key's claim was not ended: %s", error)  # noqa: TRY400 - the sentence says it all
-
-
-_pending: set[asyncio.Task[None]] = set()
-
-
-def _begin(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """A task of its own, held strongly until it ends: a hang-up cancels only who waits for it."""
-    task = asyncio.ensure_future(work)
-    _pending.add(task)
-    task.add_done_callback(_pending.discard)
-    return task

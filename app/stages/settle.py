@@ -15,6 +15,7 @@ from contextlib import aclosing
 import orjson
 
 from app import errors
+from app.background import begin
 from app.call import Call
 from app.errors import ApiError
 from app.events import Event, Failure, Refusal, Token
@@ -67,7 +68,7 @@ class Settle:
             row = self._row(call, _outcome(call, end, hangup=not (finished or over)), end)
             call.cost = str(row.cost)
             # A task of its own: a hang-up cancels this one, and the row must be written all the same.
-            await asyncio.shield(_keep(asyncio.ensure_future(self._write(call, row, said))))
+            await asyncio.shield(begin(self._write(call, row, said)))
 
     async def _write(self, call: Call, row: UsageRow, said: list[str] | None) -> None:
         with call.timed(self.name):
@@ -143,19 +144,3 @@ def explain(error: Exception, call: Call) -> ApiError:
     frames = "".join(traceback.format_tb(error.__traceback__))
     log.error("call %s: %s\n%s", call.id, type(error).__name__, frames)
     return errors.internal()
-
-
-_pending: set[asyncio.Task[None]] = set()
-
-
-def _keep(task: asyncio.Task[None]) -> asyncio.Task[None]:
-    """Hold a strong reference until the task ends: the loop itself holds only a weak one."""
-    _pending.add(task)
-    task.add_done_callback(_pending.discard)
-    return task
-
-
-async def drain() -> None:
-    """Wait until every settlement that was begun is written. For shutdown."""
-    while _pending:
-        await asyncio.wait(set(_pending))
