@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,6 +140,14 @@ class Complexity(Protocol):
         ...
 
 
+class Same(Protocol):
+    """Judges whether one question asks what another asked."""
+
+    async def score(self, question: str, others: Sequence[str]) -> list[float]:
+        """For each of `others`: how sure its answer also answers `question`, 0..1."""
+        ...
+
+
 # -- semantic cache -----------------------------------------------------------------------------
 
 
@@ -192,6 +200,32 @@ class Limit:
         return f"{self.kind}/{self.per}/{self.model}"
 
 
+Action = Literal["block", "flag", "throttle"]
+"""What a judge's finding does to a call: refuse it; let it pass and say so; let it pass and slow its key down."""
+Hiding = Literal["placeholder", "redact", "hash", "synthetic", "block"]
+"""What becomes of personal data: a placeholder that is put back in the answer; a bare `<PERSON>`; a keyed hash; a
+stand-in of the same kind; or the call is refused.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Safety:
+    """Where a tenant departs from the installation's judges. None: as the installation does.
+
+    personal_types: the only kinds hidden. personal_allow: texts never hidden, personal_deny: texts always hidden, in
+    any case. cache_error: the share of wrong answers tolerated from the semantic cache, 0..1.
+    """
+
+    injection: Action | None = None
+    injection_threshold: float | None = None
+    leak: Action | None = None
+    personal: Hiding | None = None
+    personal_types: frozenset[str] | None = None
+    personal_allow: frozenset[str] = frozenset()
+    personal_deny: frozenset[str] = frozenset()
+    cache_error: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who calls: the key's row and its project's, tenant's and plan's, without the key. All of it is safe to log.
@@ -214,6 +248,7 @@ class Principal:
     keeps_content: bool = False
     paused: str = ""
     suspended: str = ""
+    safety: Safety = Safety()
 
     @property
     def owners(self) -> tuple[str, ...]:
