@@ -132,7 +132,7 @@ def test_panels_have_ids_of_their_own_and_places_that_do_not_overlap() -> None:
 
 def test_the_dashboard_has_a_row_for_each_question() -> None:
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Traffic", "Latency", "Cache", "Safety", "Money and margin", "Pools", "Ledger"]
+    assert rows == ["Traffic", "Latency", "Cache", "Safety", "Money and margin", "Pools", "Ledger", "Routing"]
 
 
 def test_every_panel_reads_the_source_that_the_viewer_chose() -> None:

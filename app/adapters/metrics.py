@@ -49,6 +49,7 @@ class Metrics:
         self._cost = counter("penstock_cost", "Billed cost, in the price list's currency.", "tier")
         self._goods = counter("penstock_goods_cost", "What the calls cost us, in the same currency.", "tier")
         self._cache = counter("penstock_cache_lookups", "Semantic cache lookups.", "result")
+        self._routes = counter("penstock_routes", "Decisions of `auto`, by what decided.", "tier", "by")
         self._pool_calls = counter("penstock_pool_calls", "Calls by the pool asked last.", "pool", "outcome")
         self._failovers = counter(
             "penstock_pool_failovers",
@@ -80,6 +81,7 @@ class Metrics:
         self._in_flight = gauge("penstock_calls_in_flight", "Calls on their way.", "livesum")
         self._journal = gauge("penstock_journal_rows", "Usage rows that wait for the database.", "livesum")
         # Every gateway reads the same from the ledger, and learns of the same pools: the last to look is right.
+        self._drift = gauge("penstock_route_drift", "How far a tier's share is off target; 0: within.", "livemax")
         self._reservations = gauge("penstock_reservations", "Reservations held in the ledger.", "livemostrecent")
         self._reserved = gauge("penstock_reserved_money", "Money they set aside.", "livemostrecent")
         self._pools = gauge("penstock_pool_up", "1: it answered the last call, 0: it failed.", "livemostrecent", "pool")
@@ -114,6 +116,9 @@ class Metrics:
         self._goods.labels(tier).inc(float(row.goods))
         if row.refused_by:
             self._refusals.labels(row.refused_by).inc()
+        if by := row.trail.get("route", {}).get("by"):
+            self._routes.labels(tier, by).inc()
+            self._drift.set(row.trail["route"].get("drift", 0))
         if lookup := row.trail.get("recall", {}).get("result"):
             self._cache.labels(lookup).inc()
         kinds = {"input": max(0, row.prompt_tokens - row.cached_tokens), "cached_input": row.cached_tokens}

@@ -41,6 +41,7 @@ _TERMS = {
     "concurrent": (Annotated[int | None, typer.Option(min=0, help="Calls at once; 0 is unlimited.")], None),
     "budget": (Annotated[str | None, typer.Option(help="Money in each period, or `none`.")], None),
     "period": (Annotated[str | None, typer.Option(help="The budget's: total, month or day.")], None),
+    "safety": (Annotated[str | None, typer.Option(help="Safety as JSON, over what was said, field by field.")], None),
     "terms": (Annotated[str | None, typer.Option(help="All terms as JSON; the other options go over it.")], None),
 }
 _SAID = {
@@ -52,14 +53,16 @@ _SAID = {
     "budget": "budget",
     "period": "budget_period",
 }
+_EXAMPLES = {"terms": '{"models": ["small"]}', "safety": '{"injection": "flag"}'}
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What a command works with. as_json: print what the API answered, for a program."""
+    """What a command works with. as_json: print what the API answered, for a program. config: the file of --config."""
 
     api: Client
     as_json: bool
+    config: Path = DEFAULT
 
     def told(self, thing: dict[str, Any], text: str) -> None:
         """Print what was done."""
@@ -97,7 +100,7 @@ def command(group: typer.Typer, name: str, *, terms: bool = False) -> Callable[[
             change = (lambda was: _over(was, asked),) if terms else ()
             with _api(common["config"], common["url"]) as api:
                 try:
-                    work(Desk(api, common["json"]), *change, **given)
+                    work(Desk(api, common["json"], common["config"]), *change, **given)
                 except AdminError as error:
                     show.fail(str(error))
 
@@ -129,7 +132,10 @@ def _api(config: Path, url: str | None) -> Client:
 def _over(was: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
     """The terms that were, with what was asked for."""
     given = {_SAID[name]: _value(name, value) for name, value in asked.items() if name in _SAID and value is not None}
-    return (was if asked["terms"] is None else _parsed(asked["terms"])) | given
+    terms = (was if asked["terms"] is None else _parsed("terms", asked["terms"])) | given
+    if asked["safety"] is not None:
+        terms["safety"] = terms.get("safety", {}) | _parsed("safety", asked["safety"])
+    return terms
 
 
 def _value(name: str, value: Any) -> Any:
@@ -138,15 +144,15 @@ def _value(name: str, value: Any) -> Any:
     return None if value == 0 else value
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def _parsed(option: str, text: str) -> dict[str, Any]:
     import json
 
     try:
         found = json.loads(text)
     except ValueError as error:
-        _bad(f"--terms: not JSON: {error}")
+        _bad(f"--{option}: not JSON: {error}")
     if not isinstance(found, dict):
-        _bad('--terms: write an object, like {"models": ["small"]}')
+        _bad(f"--{option}: write an object, like {_EXAMPLES[option]}")
     return found
 
 

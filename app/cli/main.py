@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 from rich.tree import Tree
 
-from app.cli import batch, keys, money, people, proof
+from app.cli import batch, keys, money, people, proof, route
 from app.cli.admin import DEFAULT, command
 from app.cli.show import err, fail, out
 from app.config import Config, ConfigError, Graph, Policy, VllmPool, load_file
@@ -35,6 +35,7 @@ for name, group in {
     "audit": proof.audit,
     "webhooks": proof.webhooks,
     "batch": batch.batch,
+    "route": route.route,
 }.items():
     app.add_typer(group, name=name)
 command(app, "usage")(money.usage)

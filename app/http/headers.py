@@ -55,10 +55,19 @@ def of_call(call: Call, *, settled: bool) -> dict[str, str]:
         "x-penstock-cache": call.trail.get("recall", {}).get("result"),
         "x-penstock-scrubbed": ",".join(f"{kind}={n}" for kind, n in sorted(scrubbed.items())) or "none",
         "x-penstock-complexity": call.trail.get("route", {}).get("score"),
+        "x-penstock-route": _decision(call),
         "x-penstock-call": call.id,
         "x-penstock-cost": call.cost if settled else None,
     }
     return {name: str(v) for name, v in facts.items() if v is not None} | rate_limits(call.windows)
+
+
+def _decision(call: Call) -> str | None:
+    """Why this tier, of an `auto` call: `score=0.0312; above=0; by=score`."""
+    route = call.trail.get("route", {})
+    if "by" not in route:
+        return None
+    return f"score={route['score']}; above={route['threshold']:g}; by={route['by']}"
 
 
 class Stamp:

@@ -62,6 +62,10 @@ CALL_HEADERS: dict[str, Schema] = {
     "x-penstock-region": _header("Where the pool stands."),
     "x-penstock-cache": _header("`hit`, `miss` or `bypass`, of the semantic cache."),
     "x-penstock-complexity": _header("The score that picked the tier."),
+    "x-penstock-route": _header(
+        "Why this tier, of an `auto` call: its score, the threshold that it reached, and what decided: `score`, "
+        "`conversation` or a trait (`tools`, `json_schema`, `long_context`)."
+    ),
     "x-penstock-scrubbed": _header("Personal data that was taken out, by type: `EMAIL_ADDRESS=1`, or `none`."),
     "x-penstock-cost": _header("What the call cost; not on a stream, whose cost is known only at its end."),
     **{
