@@ -6,6 +6,7 @@ Called by tools/train_toxicity.py. Texts are scored by windows, as app/adapters/
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
 
+from app.adapters.detoxify import quantized
 from app.adapters.windows import windows
+from tools import adapt
 from tools.pin import held_out
 
 LABELS = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate")
@@ -32,13 +34,6 @@ Rows = list[tuple[str, tuple[float, ...]]]
 Floats = NDArray[np.float32]
 
 
-def pad(rows: list[list[int]]) -> dict[str, Tensor]:
-    """Token ids -> input_ids and attention_mask, (rows, longest)."""
-    longest = -(-max(map(len, rows)) // 16) * 16  # few shapes: each new one costs the CPU library a compilation
-    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-    return {"input_ids": ids, "attention_mask": (ids != 0).long()}
-
-
 class Report:
     """Held-out rows and clean technical texts, and what a model makes of them. window: tokens scored at once."""
 
@@ -50,17 +45,18 @@ class Report:
         self.clean = clean
 
     @torch.no_grad()
-    def logits(self, model: torch.nn.Module, texts: list[str]) -> Floats:
-        """float32 (texts, labels): of each label the highest over the text's windows."""
+    def logits(self, model: torch.nn.Module, texts: list[str], *, alone: bool = False) -> Floats:
+        """float32 (texts, labels): of each label the highest over the text's windows.
+
+        alone: one window at a time, as the adapter does in int8; else in batches.
+        """
         model.eval()
         cut = [windows(self.tokenizer, text, self.window, self.window // 5) for text in texts]
         owner = [number for number, pieces in enumerate(cut) for _ in pieces]
         ids = self.tokenizer([piece for pieces in cut for piece in pieces], truncation=True)["input_ids"]
+        found = [model(torch.tensor([row])).logits[0] for row in ids] if alone else adapt.predict(model, ids)
         out = np.full((len(texts), len(LABELS)), -np.inf, np.float32)
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-        for start in range(0, len(order), 32):
-            rows = order[start : start + 32]
-            np.maximum.at(out, [owner[i] for i in rows], model(**pad([ids[i] for i in rows])).logits.numpy())
+        np.maximum.at(out, owner, torch.stack(found).numpy())
         return out
 
     def calibrate(self, model: torch.nn.Module) -> Floats:
@@ -70,28 +66,39 @@ class Report:
         return np.array([(fit.coef_[0, 0], fit.intercept_[0]) for fit in fits], np.float32)
 
     def write(self, model: torch.nn.Module, out: Path) -> None:
-        """Print the figures; write thresholds.json, measured.json and selfcheck.json."""
-        figures = self._figures(_sigmoid(self.logits(model, self.texts)))
+        """Print the figures; write thresholds.json, measured.json and selfcheck.json.
+
+        Figures and thresholds are of the model in int8, as it runs by default; the AUCs in float32 stand beside them.
+        """
+        whole, small = _sigmoid(self.logits(model, self.texts)), quantized(model)
+        scores = _sigmoid(self.logits(small, self.texts, alone=True))
+        figures = self._figures(scores)
+        for i, row in enumerate(figures.values()):
+            row["auc_float32"] = round(float(roc_auc_score(self.truth[:, i], whole[:, i])), 4)
         for label, row in figures.items():
             print(f"{label:16}", " ".join(f"{key} {value:.4f}" for key, value in row.items()))
-        mean = float(np.mean([row["auc"] for row in figures.values()]))
         limits = {label: row.pop("threshold") for label, row in figures.items()}
-        over = np.asarray(_sigmoid(self.logits(model, self.clean)) >= np.array(list(limits.values())))
-        flagged = np.asarray(over.any(axis=1), np.bool_)
-        print(f"mean AUC {mean:.4f}; clean technical texts flagged: {flagged.mean():.4f} of {len(self.clean)}")
+        least = np.array(list(limits.values()), np.float32)
+        toxic = np.asarray(self.truth.any(axis=1), np.bool_)
+        over = np.asarray((scores >= least).any(axis=1), np.bool_)
+        flagged = (_sigmoid(self.logits(small, self.clean, alone=True)) >= least).any(axis=1)
+        about: dict[str, Any] = {
+            "held_out": len(self.texts),
+            "mean_auc": round(float(np.mean([row["auc"] for row in figures.values()])), 4),
+            "mean_auc_float32": round(float(np.mean([row["auc_float32"] for row in figures.values()])), 4),
+            "any_label_auc": round(float(roc_auc_score(toxic, scores.max(axis=1))), 4),
+            "toxic_flagged": round(float(over[toxic].mean()), 4),
+            "clean_flagged": round(float(over[~toxic].mean()), 4),
+            "clean_texts": len(self.clean),
+            "clean_texts_flagged": int(flagged.sum()),
+        }
+        print(about)
         known = _sigmoid(self.logits(model, list(CHECKS)))
         checks = [
             {"text": text, "scores": {label: round(float(x), 4) for label, x in zip(limits, row, strict=True)}}
             for text, row in zip(CHECKS, known, strict=True)
         ]
-        about = {
-            "held_out": len(self.texts),
-            "mean_auc": round(mean, 4),
-            "clean_technical_texts": len(self.clean),
-            "clean_technical_texts_flagged": int(flagged.sum()),
-            "labels": figures,
-        }
-        for name, what in (("thresholds", limits), ("measured", about), ("selfcheck", checks)):
+        for name, what in (("thresholds", limits), ("measured", {**about, "labels": figures}), ("selfcheck", checks)):
             (out / f"{name}.json").write_text(json.dumps(what, indent=2) + "\n")
 
     def _figures(self, scores: Floats) -> dict[str, dict[str, float]]:
@@ -116,8 +123,8 @@ class Report:
 
 
 def _limit(score: Floats, truth: NDArray[np.bool_]) -> float:
-    """The lowest threshold whose false positives stay within FALSE_POSITIVES of the clean rows."""
-    return float(np.quantile(score[~truth], 1 - FALSE_POSITIVES))
+    """The lowest threshold, in hundredths, whose false positives stay within FALSE_POSITIVES of the clean rows."""
+    return math.ceil(100 * np.quantile(score[~truth], 1 - FALSE_POSITIVES)) / 100
 
 
 def _sigmoid(logits: Floats) -> Floats:

@@ -10,15 +10,25 @@ from itertools import groupby
 
 from app.events import Token
 
+Part = int | None
+"""Which part of the answer: None its text, else the index of a tool call."""
+
 
 class SlidingWindow:
-    """window: characters scored together. Each score sees what left before, so that a phrase cannot hide
-    across the edge.
+    """window: characters scored together. overlap: of them, how many left before: every score sees them again, so that
+    a phrase cannot hide across the edge. None: half of the window.
+
+    The text and each tool call have windows of their own: two calls that arrive in turns do not break up each other's
+    words. Raises ValueError where overlap is not below window.
     """
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, overlap: int | None = None) -> None:
         self._window = window
-        self._left = ""
+        self._overlap = window // 2 if overlap is None else overlap
+        if not 0 <= self._overlap < window:
+            message = f"overlap {self._overlap}: must be at least 0 and below window ({window})"
+            raise ValueError(message)
+        self._left: dict[Part, str] = {}
         self._pending: list[Token] = []
         self._length = 0
         self._showing = 0
@@ -42,15 +52,17 @@ class SlidingWindow:
     def texts(self) -> list[str]:
         """Windows that together contain every pending character, each with what came before it. Empty: nothing new."""
         self._showing = len(self._pending)
-        new = "".join(token.said for token in self._pending)
-        if not new.strip():
-            return []
-        before = self._left[-max(self._window - len(new), self._window // 2) :]
-        whole = before + new
-        if len(whole) <= self._window:
-            return [whole]
-        step = self._window // 2
-        starts = range(0, len(whole) - self._window + step, step)
+        new: dict[Part, list[str]] = {}
+        for token in self._pending:
+            if token.said:
+                new.setdefault(_part(token), []).append(token.said)
+        return [text for part, said in new.items() for text in self._cut(part, "".join(said))]
+
+    def _cut(self, part: Part, new: str) -> list[str]:
+        left = self._left.get(part, "")
+        whole = left[max(0, len(left) - self._overlap) :] + new
+        step = self._window - self._overlap
+        starts = range(0, max(1, len(whole) - self._overlap), step)
         return [whole[start : start + self._window] for start in starts]
 
     def release(self) -> list[Token]:
@@ -59,14 +71,14 @@ class SlidingWindow:
         self._showing = 0
         if shown:
             self.fresh = False
-        text = "".join(token.said for token in shown)
-        self._length -= len(text)
-        self._left = (self._left + text)[-self._window :]
+        for token in shown:
+            left = self._left.get(_part(token), "") + token.said
+            self._left[_part(token)] = left[max(0, len(left) - self._overlap) :]
+            self._length -= len(token.said)
         return [_joined(list(tokens)) for _, tokens in groupby(shown, key=_part)]
 
 
-def _part(token: Token) -> int | None:
-    """Which part of the answer it belongs to: the text, or one of its tool calls."""
+def _part(token: Token) -> Part:
     return token.tool.index if token.tool else None
 
 

@@ -66,9 +66,10 @@ class Moderate:
             return dict(windows)
         if not isinstance(event, Token) or event.choice in over:
             return {}
-        window = windows.setdefault(event.choice, SlidingWindow(self._settings.window))
+        settings = self._settings
+        window = windows.setdefault(event.choice, SlidingWindow(settings.window, settings.overlap))
         window.add(event)
-        due = window.fresh or window.ended or window.waiting >= self._settings.stride
+        due = window.fresh or window.ended or window.waiting >= settings.stride
         return {event.choice: window} if due else {}
 
     async def _score(self, call: Call, due: Mapping[int, SlidingWindow]) -> list[Event]:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from app.adapters.detoxify import DetoxifyClassifier
+from app.config import load_file
 from app.models import ModelError, prepare, resolve
 
+ROOT = Path(__file__).parents[2]
 LABELS = {"toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack"}
 INSULT = "You are a stupid idiot and everyone hates you."
 CALM = "The river rises in the hills and flows past three old mills to the sea. "
@@ -76,6 +78,65 @@ async def test_an_insult_is_found_wherever_it_stands_in_a_long_text(classifier, 
 async def test_a_long_calm_text_stays_calm(classifier, limits):
     (scores,) = await classifier.score([CALM * 200])
     assert scores["toxicity"] < limits["toxicity"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "You are a stupid 1d10t and everyone hates you.",
+        "You are a stup\u0456d idi\u043et and everyone hates you.",  # Cyrillic letters
+        "\u200b".join("You are a stupid idiot and everyone hates you."),
+        "You are a s.t.u.p.i.d i d i o t and everyone hates you.",
+        "\uff39\uff4f\uff55 are a \uff53\uff54\uff55\uff50\uff49\uff44 idiot and everyone hates you.",
+    ],
+)
+async def test_an_insult_in_disguise_is_above_the_threshold(classifier, limits, text):
+    (scores,) = await classifier.score([text])
+    assert scores["toxicity"] >= limits["toxicity"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ud800 lone \udfff",
+        "\x00\x01\x02\x7f",
+        "\u200b\u200b\ufeff",
+        "aGVsbG8gd29ybGQ=" * 50,
+        "a" * 50_000,
+        "\u4f60\u597d \u0645\u0631\u062d\u0628\u0627 \u0437\u0434\u0440\u0430\u0432\u0441\u0442\u0432\u0443\u0439",
+        "\N{PILE OF POO}" * 200,
+        "Z" + "\u0301" * 2000,
+    ],
+)
+async def test_no_text_is_too_strange_for_a_score(classifier, text):
+    (scores,) = await classifier.score([text])
+    assert all(0 <= score <= 1 for score in scores.values())
+
+
+async def test_the_call_of_another_is_not_kept_waiting_by_a_very_long_text(classifier):
+    long = asyncio.create_task(classifier.score([CALM * 2000]))
+    await asyncio.sleep(0)
+    await classifier.score([CALM])
+    assert not long.done()
+    long.cancel()
+
+
+async def test_in_8_bits_neighbours_do_not_change_a_score(classifier):
+    assert classifier.int8
+    (alone,) = await classifier.score([INSULT])
+    found = await classifier.score([CALM, INSULT, "!" * 200, CALM * 3])
+    assert found[1] == alone
+
+
+async def test_8_bits_score_as_32_do_up_to_noise(classifier):
+    whole = DetoxifyClassifier(int8=False)
+    assert not whole.int8
+    for small, large in zip(await classifier.score([INSULT, CALM]), await whole.score([INSULT, CALM]), strict=True):
+        assert small == pytest.approx(large, abs=0.1)
+
+
+def test_the_default_config_has_the_thresholds_that_the_weights_were_calibrated_for(limits):
+    assert load_file(ROOT / "configs" / "local.yaml").policy.moderate.thresholds == limits
 
 
 async def test_the_event_loop_runs_on_while_the_model_calculates(classifier):
