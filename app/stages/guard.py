@@ -1,11 +1,13 @@
-"""Refuse prompts that try to override the system prompt.  scrub -> [guard] -> recall.
+"""Find prompts that try to override the system prompt.  scrub -> [guard] -> recall.
 
-Reads Prompt; yields Prompt or Refusal. In mode `alongside` the Prompt goes on at once, and the Gate,
-which stands after the engine, holds the first Token back until the verdict.
+Reads Prompt; yields Prompt or Refusal. What a finding does is the tenant's choice (`safety.injection`), or the
+installation's (`guard.action`). In mode `alongside` the Prompt goes on at once, and the Gate, which stands after the
+engine, holds the first Token back until the verdict.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
 from app import errors
@@ -13,10 +15,15 @@ from app.call import Call
 from app.config import Guard as Settings
 from app.events import Prompt, Refusal, Token
 from app.ports import Classifier
+from app.rules import schemas
+from app.rules.outside import pieces, whole
+from app.rules.recent import Recent
 from app.stage import Events
 
-JUDGED = frozenset({"user", "tool", "function"})
-"""Roles whose text comes from outside. System and assistant turns are the application's own."""
+Scores = Mapping[str, float]
+
+outside = whole
+"""What the moderator judges of a prompt, too."""
 
 
 class Guard:
@@ -27,10 +34,12 @@ class Guard:
     def __init__(self, classifier: Classifier, settings: Settings) -> None:
         self._classifier = classifier
         self._settings = settings
+        self._known: Recent[Scores] = Recent(4096)  # an application sends its tools with every call
 
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Score the raw text while the scrubber works: it stays in this process and its replicas."""
-        call.start(self.name, self._classifier.score(outside(prompt)))
+        tools = [] if self._settings.tools == "ignore" else schemas.tools(prompt.params)
+        call.start(self.name, self._score(pieces(prompt), tools))
 
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):
@@ -42,17 +51,39 @@ class Guard:
                 yield event
 
     async def verdict(self, call: Call) -> Refusal | None:
-        """The Refusal when any outside message scores at or above the threshold."""
+        """The Refusal when anything from outside scores at or above the threshold and the tenant wants it refused."""
         with call.timed(self.name):
-            scored: list[dict[str, float]] = await call.finished(self.name)
-        label, score = max(
-            ((label, score) for scores in scored for label, score in scores.items()),
-            key=lambda pair: pair[1],
-            default=("none", 0.0),
-        )
-        refused = score >= self._settings.threshold
+            said, tools = await call.finished(self.name)
+        safety, threshold = call.who.safety, self._settings.threshold
+        if safety.injection_threshold is not None:
+            threshold = safety.injection_threshold
+        action = safety.injection or self._settings.action
+        label, score = _highest(said)
+        if score < threshold and tools:
+            others, highest = _highest(tools)
+            if highest >= threshold:
+                call.note(self.name, where="tools")
+                label, score = others, highest
+                action = action if self._settings.tools == "judge" else "flag"
+        refused = score >= threshold and action == "block"
         call.note(self.name, label=label, score=round(score, 4), refused=refused)
+        if score >= threshold:
+            call.note(self.name, action=action)
         return Refusal(self.name, errors.injection(label)) if refused else None
+
+    async def _score(self, texts: Sequence[str], tools: Sequence[str]) -> tuple[list[Scores], list[Scores]]:
+        """Of the messages' pieces, and of the tools."""
+        known: dict[str, Scores] = {tool: self._known[tool] for tool in tools if tool in self._known}
+        new = [tool for tool in dict.fromkeys(tools) if tool not in known]
+        scored = await self._classifier.score([*texts, *new])
+        for tool, scores in zip(new, scored[len(texts) :], strict=True):
+            known[tool] = self._known[tool] = scores
+        return list(scored[: len(texts)]), list(known.values())
+
+
+def _highest(scored: Sequence[Scores]) -> tuple[str, float]:
+    every = ((label, score) for scores in scored for label, score in scores.items())
+    return max(every, key=lambda pair: pair[1], default=("none", 0.0))
 
 
 class Gate:
@@ -73,8 +104,3 @@ class Gate:
                         return
                     open_ = True
                 yield event
-
-
-def outside(prompt: Prompt) -> list[str]:
-    """The texts that came from outside the application."""
-    return [message.text for message in prompt.messages if message.role in JUDGED and message.text]
