@@ -1,19 +1,17 @@
-"""Put the caller's own data back where placeholders stand.  remember -> [restore] -> settle.
+"""Put the caller's own data back where placeholders or stand-ins stand.  remember -> [restore] -> settle.
 
-Reads Token; yields Token. A placeholder split across Tokens is held back until it is whole.
+Reads Token; yields Token. A name split across Tokens is held back until it is whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
 
-import orjson
-
 from app.call import Call
 from app.events import Refusal, Token, ToolDelta
-from app.rules.placeholders import Restorer
+from app.rules.placeholders import Vault
 from app.stage import Events
 
 
@@ -25,7 +23,7 @@ class Restore:
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, Token) and call.vault.originals:
-                    for token in parts.setdefault(event.choice, Parts(call.vault.originals)).restored(event):
+                    for token in parts.setdefault(event.choice, Parts(call.vault)).restored(event):
                         yield token
                     continue
                 if isinstance(event, Refusal) and event.choice in parts:
@@ -38,18 +36,17 @@ class Restore:
 class Parts:
     """One choice's text and tool calls, each with a Restorer. Arguments are JSON: there originals go in escaped."""
 
-    def __init__(self, originals: Mapping[str, str]) -> None:
-        self._plain = dict(originals)
-        self._quoted = {hidden: orjson.dumps(text).decode()[1:-1] for hidden, text in originals.items()}
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
         self._part: ToolDelta | None = None
-        self._restorer = Restorer(self._plain)
+        self._restorer = vault.restorer()
 
     def restored(self, token: Token) -> Iterator[Token]:
         """What can be shown once `token` has come: a new part, and the choice's end, let out what was held back."""
         if (token.tool or token.text) and (token.tool and token.tool.index) != (self._part and self._part.index):
             yield from self.flushed(replace(token, finish_reason=None, logprobs=None))
             self._part = token.tool
-            self._restorer = Restorer(self._quoted if token.tool else self._plain)
+            self._restorer = self._vault.restorer(quoted=token.tool is not None)
         said = self._restorer.feed(token.said)
         new = token.tool is not None and token.tool.id is not None
         if not token.finish_reason:

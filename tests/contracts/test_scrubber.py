@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.models import prepare
 from app.ports import Scrubber
 from app.registry import load
 
@@ -29,6 +30,7 @@ PARTS = [
 
 @pytest.fixture(scope="module", params=["fake", "presidio"])
 def scrubber(request: pytest.FixtureRequest) -> Scrubber:
+    prepare(["bundled:names-minilm"])
     return load("scrubber", request.param)(**({"names": ["Grace Hopper"]} if request.param == "fake" else {}))
 
 
