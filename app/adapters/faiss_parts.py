@@ -1,11 +1,12 @@
 """The parts of a FAISS partition: exact while small, a graph when large, entries moving from one to the other.
 
 FaissIndex -> [Partition -> Flat, Graph] -> FAISS. Not thread-safe: FaissIndex calls all of it from one thread.
+A search gives (cosine, slot), nearest first, for every slot that is alive and near enough, up to `most`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -17,19 +18,32 @@ from app.ports import Vector
 MOVES = 4  # entries moved in one step: what a lookup may have to wait for
 TAIL = 256  # entries the flat index holds beside a graph before they move on
 EF = 64  # nodes a search keeps in sight; eight times as many where dead rows stand in the way
-ROUNDING = 1e-6  # two parts may score the same vector this differently
 
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A stored entry and where its vector is: `row` of `part`, None once it is gone."""
+    """A stored entry and where its vector is: `row` of `part`, None once it is gone.
+
+    key: what makes a question the same (faiss_keys.one_blank). entry: JSON, compact, and nobody else's to change.
+    size: bytes of memory, about. worth: the money a hit saves. hits, rank: faiss_room's. tried: as ports.Hit's.
+    """
 
     partition: str
+    key: str
     question: str
-    entry: bytes  # JSON: compact, and nobody else's to change
+    entry: bytes
     dies: float
+    tenant: str
+    size: int
+    worth: float = 0.0
+    tried: tuple[tuple[float, bool], ...] = ()
+    hits: int = 0
+    rank: tuple[float, int] | None = None
     part: Flat | Graph | None = None
     row: int = -1
+
+
+Near = list[tuple[float, Slot]]
 
 
 class Flat:
@@ -66,18 +80,16 @@ class Flat:
     def vector(self, slot: Slot) -> Vector:
         return np.asarray(self._index.reconstruct(slot.row), dtype=np.float32)
 
-    def nearest(self, query: Vector, floor: float, now: float) -> tuple[float, Slot] | None:
-        """The best live slot of at least `floor`."""
+    def nearest(self, query: Vector, floor: float, most: int, now: float) -> Near:
+        found: Near = []
         sought = 0
         while sought < len(self.slots):  # again only where the nearest have expired and nobody swept them yet
-            sought = min(max(1, 8 * sought), len(self.slots))
+            sought = min(max(most, 8 * sought), len(self.slots))
             scores, rows = self._index.search(query[None], sought)
-            for score, row in zip(scores[0], rows[0], strict=True):
-                if score < floor:
-                    return None
-                if self.slots[row].dies > now:
-                    return float(score), self.slots[row]
-        return None
+            found = _alive(scores[0], (self.slots[row] for row in rows[0]), floor, now)
+            if len(found) >= most or scores[0, -1] < floor:
+                break
+        return found[:most]
 
 
 class Graph:
@@ -116,6 +128,10 @@ class Graph:
         self._slots[slot.row] = slot.part = None
         self._live -= 1
 
+    @property
+    def slots(self) -> list[Slot]:
+        return [slot for slot in self._slots if slot is not None]
+
     def living(self) -> Iterator[Slot]:
         while self._seen < len(self._slots):
             slot = self._slots[self._seen]
@@ -126,22 +142,17 @@ class Graph:
     def vector(self, slot: Slot) -> Vector:
         return np.asarray(self._index.reconstruct(slot.row), dtype=np.float32)
 
-    def nearest(self, query: Vector, floor: float, now: float) -> tuple[float, Slot] | None:
-        """The best live slot of at least `floor`, as far as the search sees."""
-        scores, rows = self._index.search(query[None], 1)
-        if rows[0, 0] < 0 or scores[0, 0] < floor:
-            return None  # nothing is near enough, dead or alive
-        slot = self._slots[rows[0, 0]]
-        if slot is not None and slot.dies > now:
-            return float(scores[0, 0]), slot
-        # the nearest is dead, as after every question that was stored again: look among the living only
+    def nearest(self, query: Vector, floor: float, most: int, now: float) -> Near:
+        """As far as the search sees."""
+        scores, rows = self._index.search(query[None], most)
+        near = [row for score, row in zip(scores[0], rows[0], strict=True) if row >= 0 and score >= floor]
+        found = _alive(scores[0], (self._slots[row] for row in near), floor, now)
+        if len(found) == len(near):
+            return found
+        # some are dead, as after every question that was stored again: look among the living only
         only = self._faiss.SearchParametersHNSW(sel=self._faiss.IDSelectorBitmap(self._alive), efSearch=8 * EF)
         scores, rows = self._index.search(query[None], EF, params=only)
-        for score, row in zip(scores[0], rows[0], strict=True):
-            slot = self._slots[row] if row >= 0 and score >= floor else None
-            if slot is not None and slot.dies > now:
-                return float(score), slot
-        return None
+        return _alive(scores[0], (self._slots[row] for row in rows[0] if row >= 0), floor, now)[:most]
 
 
 @dataclass(slots=True, eq=False)
@@ -157,13 +168,14 @@ class Partition:
     def __len__(self) -> int:
         return len(self.flat) + sum(map(len, self.graphs))
 
-    def nearest(self, query: Vector, floor: float, now: float) -> tuple[float, Slot] | None:
-        best = None
+    def nearest(self, query: Vector, floor: float, most: int, now: float) -> Near:
         parts: list[Flat | Graph] = [self.flat, *self.graphs]
-        for part in parts:
-            if len(part) and (found := part.nearest(query, floor, now)):
-                best, floor = found, found[0] + ROUNDING
-        return best
+        found = [near for part in parts if len(part) for near in part.nearest(query, floor, most, now)]
+        return sorted(found, key=lambda near: -near[0])[:most]
+
+    def slots(self) -> list[Slot]:
+        """Everything that is held."""
+        return [*self.flat.slots, *(slot for graph in self.graphs for slot in graph.slots)]
 
     def due(self) -> bool:
         """Whether entries should move. Once begun, moving goes on until the flat index is empty."""
@@ -186,3 +198,12 @@ class Partition:
                 self.flat, self.moving = Flat(self.dim), False  # a new one gives the memory back
             else:
                 del self.graphs[0]
+
+
+def _alive(scores: Iterable[float], slots: Iterable[Slot | None], floor: float, now: float) -> Near:
+    """Those that are near enough and neither gone nor expired."""
+    return [
+        (float(score), slot)
+        for score, slot in zip(scores, slots, strict=False)  # past the floor FAISS gives no row
+        if slot is not None and score >= floor and slot.dies > now
+    ]

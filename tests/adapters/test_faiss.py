@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from app.adapters.faiss import FaissIndex
 from app.adapters.faiss_parts import TAIL
 from app.adapters.fakes import FakeIndex
-from app.ports import Vector
+from app.config import load_file
+from app.ports import Hit, Vector
 
 DIM = 8
 
@@ -32,10 +33,15 @@ def unit(seed: int, dim: int = DIM) -> Vector:
     return vector / np.linalg.norm(vector)
 
 
+async def first(index: FaissIndex, partition: str, vector: Vector, floor: float) -> Hit | None:
+    found = await index.lookup(partition, vector, floor, 1)
+    return next(iter(found.hits), None)
+
+
 async def settled(index: FaissIndex) -> None:
     """Wait until nothing is left to move."""
     async with asyncio.timeout(30):
-        while index._chores:
+        while index._shelf.chores:
             await asyncio.sleep(0.01)
 
 
@@ -61,9 +67,11 @@ def test_every_lookup_finds_what_brute_force_finds(hnsw_from: int, steps: list) 
                 for index in (real, brute):
                     await index.store(partition, unit(seed), f"q{question}", {"seed": seed}, ttl)
             else:
-                partition, seed, threshold = step
-                hit, right = [await index.lookup(partition, unit(seed), threshold) for index in (real, brute)]
-                assert (hit and round(hit.score, 4)) == (right and round(min(right.score, 1.0), 4))
+                partition, seed, floor = step
+                found, right = [await index.lookup(partition, unit(seed), floor, 3) for index in (real, brute)]
+                assert [round(min(hit.score, 1.0), 4) for hit in right.hits] == [
+                    round(hit.score, 4) for hit in found.hits
+                ]
             assert await real.size() == await brute.size()
 
     asyncio.run(play())
@@ -77,11 +85,11 @@ async def test_nineteen_of_twenty_lookups_in_a_graph_find_the_nearest() -> None:
     for number, row in enumerate(rows):
         await index.store("p", row, str(number), {}, ttl=60)
     await settled(index)
-    assert len(index._partitions["p"].graphs[0]) > 2000
+    assert len(index._shelf.partitions["p"].graphs[0]) > 2000
     right = 0
     for seed in range(200):
         query = unit(seed, 32)
-        hit = await index.lookup("p", query, -1)
+        hit = await first(index, "p", query, -1)
         right += hit is not None and hit.question == str(np.argmax(rows @ query))
     assert right >= 190
 
@@ -91,9 +99,9 @@ async def test_a_large_partition_moves_into_a_graph_and_all_of_it_is_still_found
     for number in range(50):
         await index.store("p", unit(number), f"q{number}", {"n": number}, ttl=60)
     await settled(index)
-    held = index._partitions["p"]
+    held = index._shelf.partitions["p"]
     assert (len(held.flat), [len(graph) for graph in held.graphs]) == (0, [50])
-    hits = [await index.lookup("p", unit(number), 0.99) for number in range(50)]
+    hits = [await first(index, "p", unit(number), 0.99) for number in range(50)]
     assert [{"n": n} for n in range(50)] == [hit and hit.entry for hit in hits]
 
 
@@ -102,7 +110,20 @@ async def test_a_small_partition_stays_exact_beside_a_large_one() -> None:
     for number in range(80):
         await index.store("large" if number % 4 else "small", unit(number), f"q{number}", {}, ttl=60)
     await settled(index)
-    assert [len(index._partitions[name].graphs) for name in ("large", "small")] == [1, 0]
+    assert [len(index._shelf.partitions[name].graphs) for name in ("large", "small")] == [1, 0]
+
+
+async def test_the_nearest_of_all_parts_come_in_one_order() -> None:
+    index = FaissIndex(DIM, hnsw_from=50)
+    for number in range(90):
+        await index.store("p", unit(number), f"q{number}", {}, ttl=60)
+        if number == 60:
+            await settled(index)
+    held = index._shelf.partitions["p"]
+    assert len(held.flat) > 0 < len(held.graphs)
+    found = await index.lookup("p", unit(1000), -1, 20)
+    scores = sorted((float(unit(number) @ unit(1000)) for number in range(90)), reverse=True)
+    assert [hit.score for hit in found.hits] == pytest.approx(scores[:20], abs=1e-5)
 
 
 async def test_a_replaced_entry_in_a_graph_hides_nothing_behind_it() -> None:
@@ -111,7 +132,7 @@ async def test_a_replaced_entry_in_a_graph_hides_nothing_behind_it() -> None:
         await index.store("p", unit(number), f"q{number}", {"version": 1}, ttl=60)
     await settled(index)
     await index.store("p", unit(3), "q3", {"version": 2}, ttl=60)
-    hit = await index.lookup("p", unit(3), 0.99)
+    hit = await first(index, "p", unit(3), 0.99)
     assert hit is not None
     assert hit.entry == {"version": 2}
 
@@ -121,28 +142,11 @@ async def test_rows_stay_bounded_however_often_entries_are_replaced() -> None:
     for turn in range(3000):
         await index.store("p", unit(turn), f"q{turn % 30}", {"turn": turn}, ttl=60)
     await settled(index)
-    held = index._partitions["p"]
+    held = index._shelf.partitions["p"]
     rows = held.flat._index.ntotal + sum(graph._index.ntotal for graph in held.graphs)
     assert await index.size() == len(held) == 30
     assert rows <= 2 * 30 + 2 * TAIL
-    assert len(index._deaths) <= 2 * 30 + 65
-
-
-async def test_the_oldest_of_all_partitions_leave_when_there_are_too_many() -> None:
-    index = FaissIndex(DIM, max_entries=3)
-    for number, partition in enumerate("aabcb"):
-        await index.store(partition, unit(number), f"q{number}", {}, ttl=60)
-    assert await index.size() == 3
-    found = [await index.lookup(p, unit(n), 0.99) is not None for n, p in enumerate("aabcb")]
-    assert found == [False, False, True, True, True]
-
-
-async def test_a_question_stored_again_is_the_youngest() -> None:
-    index = FaissIndex(DIM, max_entries=2)
-    for seed, question in enumerate(["first", "second", "first", "third"]):
-        await index.store("p", unit(seed), question, {}, ttl=60)
-    hits = [await index.lookup("p", unit(seed), 0.99) for seed in (1, 2, 3)]
-    assert [hit and hit.question for hit in hits] == [None, "first", "third"]
+    assert len(index._shelf.deaths) <= 2 * 30 + 65
 
 
 async def test_a_partition_whose_entries_are_gone_is_gone() -> None:
@@ -152,8 +156,8 @@ async def test_a_partition_whose_entries_are_gone_is_gone() -> None:
         await index.store(f"p{number % 10}", unit(number), f"q{number}", {}, ttl=1 + number / 100)
     clock.now = 10
     assert await index.size() == 0
-    assert index._partitions == {}
-    assert index._deaths == []
+    assert index._shelf.partitions == {}
+    assert index._shelf.deaths == []
 
 
 async def test_lookups_alone_free_what_has_expired() -> None:
@@ -163,8 +167,20 @@ async def test_lookups_alone_free_what_has_expired() -> None:
         await index.store("p", unit(number), f"q{number}", {}, ttl=1)
     clock.now = 2
     for _ in range(10):
-        assert await index.lookup("other", unit(0), -1) is None
-    assert index._partitions == {}
+        assert (await index.lookup("other", unit(0), -1)).hits == ()
+    assert index._shelf.partitions == {}
+
+
+def test_the_cache_is_told_whose_vectors_it_keeps() -> None:
+    cache = load_file("configs/local.yaml").graph.ports["cache"]
+    assert ("bundled:minilm-l6-v2", "state") == (cache.options["encoder"], cache.options["store"])
+
+
+async def test_a_worth_that_is_no_number_is_none() -> None:
+    index = FaissIndex(DIM, max_entries=2)
+    for number in range(5):
+        await index.store("p", unit(number), f"q{number}", {}, 60, worth=float("nan"))
+    assert {"q3", "q4"} == {slot.key for slot in index._shelf.slots.values()}
 
 
 async def test_faiss_runs_on_one_thread() -> None:
@@ -185,3 +201,9 @@ async def test_a_vector_of_another_shape_or_not_finite_is_a_value_error(vector: 
 def test_an_index_for_no_entries_is_refused() -> None:
     with pytest.raises(ValueError, match="max_entries 0"):
         FaissIndex(max_entries=0)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.1])
+def test_a_tenants_share_is_part_of_the_room(share: float) -> None:
+    with pytest.raises(ValueError, match="tenant_share"):
+        FaissIndex(tenant_share=share)

@@ -1,0 +1,98 @@
+"""Judge whether one question asks what another asked, by rules and a cross-scorer on MiniLM.  Port Same.
+
+recall: FAISS's nearest -> [MiniLMSame] -> score -> the cache's decision rule. A pair passes, in this order: equal but
+for case, blanks and the last `?`; the rules of app/rules/questions.py, which only refuse; the model, which reads both
+questions together, in either order; a head that makes a probability of its logits and a few string features.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.adapters.minilm import MiniLM
+from app.rules import likeness, questions
+
+HEAD = "same.json"
+CHARACTERS = 1200
+"""A longer question is compared but for its blanks: it would be over the model's limit anyway."""
+
+
+class MiniLMSame:
+    """A pair takes two passes of MiniLM, some 5 ms for 40 tokens; pairs are scored one after the other.
+
+    model: a source (`bundled:`, `path:`) of a folder as recipes.adapted writes it, with same.json beside.
+    threads: of one pass. Raises ModelError when it is not there.
+    """
+
+    def __init__(self, model: str = "bundled:same-question", threads: int = 1) -> None:
+        self._model = MiniLM(model, threads)
+        self.about: dict[str, Any] = json.loads((self._model.folder / HEAD).read_text())
+        self._unknown = self._model.tokenizer.token_to_id("[UNK]")
+
+    async def score(self, question: str, others: Sequence[str]) -> list[float]:
+        """For each of `others`: the probability that people call the two the same question, 0..1.
+
+        0.0: a rule refuses, a text is empty, or the pair is longer than the model was trained for (`longest` tokens of
+        same.json). Such a pair is the same only when equal but for case and blanks (over CHARACTERS, but for blanks):
+        a part of it would tell nothing.
+        """
+        return [await self._model.run(self._pair, question, other) for other in others]
+
+    def _pair(self, a: str, b: str) -> float:
+        if (known := certain(a, b, self.about["identical"])) is not None:
+            return known
+        logits = self.logits(a, b)
+        return 0.0 if logits is None else probability(self.about, row(a, b, logits))
+
+    def logits(self, a: str, b: str) -> tuple[float, float] | None:
+        """Of the pair in both orders; None where the model cannot see the pair: too long, or in words unknown to it."""
+        tokenizer = self._model.tokenizer
+        one, two = tokenizer.encode(a, b), tokenizer.encode(b, a)
+        if len(one.ids) > self.about["longest"]:
+            return None
+        if self._unknown in one.ids:
+            strange = [Counter(_unknown(tokenizer.encode(text), text, self._unknown)) for text in (a, b)]
+            if strange[0] != strange[1]:
+                return None
+        first, second = (float(self._model.logits(pair.ids, pair.type_ids)[0]) for pair in (one, two))
+        return first, second
+
+
+def certain(a: str, b: str, identical: float) -> float | None:
+    """What needs no model: `identical` for the same text, 0.0 where a rule refuses; None: ask the model."""
+    if max(len(a), len(b)) > CHARACTERS:  # a megabyte must cost nothing: no rule reads it
+        return identical if a.split() == b.split() != [] else 0.0
+    one, two = questions.normalise(a), questions.normalise(b)
+    if not one or not two:
+        return 0.0
+    if one == two:
+        return identical if questions.equal_where_case_matters(a, b) else 0.0
+    return None if questions.disagree(a, b) is None else 0.0
+
+
+def row(a: str, b: str, logits: tuple[float, float]) -> NDArray[np.float64]:
+    """What the head reads: the logits' mean and how far they are apart, then likeness.features."""
+    first, second = logits
+    return np.array([(first + second) / 2, abs(first - second), *likeness.features(a, b)])
+
+
+def probability(head: Mapping[str, Any], values: NDArray[np.float64]) -> float:
+    """The head's logistic regression, then its calibration: a line through `knots` (of scores) and `shares`."""
+    z = float(np.dot((values - head["mean"]) / head["scale"], head["weights"]) + head["bias"])
+    return float(np.interp(1 / (1 + math.exp(-max(-60.0, min(60.0, z)))), head["knots"], head["shares"]))
+
+
+def _unknown(encoded: Any, text: str, unknown: int) -> list[str]:
+    """The words of `text` that the vocabulary does not hold, in one case."""
+    return [
+        text[start:end].casefold()
+        for token, (start, end) in zip(encoded.ids, encoded.offsets, strict=True)
+        if token == unknown
+    ]
