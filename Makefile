@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 CONFIG ?= serve_config.yaml
 STAMP  := $(VENV)/.penstock
 
-.PHONY: help serve test lint format models clean
+.PHONY: help serve test eval lint format models clean
 
 help: ## these lines
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -16,6 +16,10 @@ serve: $(STAMP)-serve ## install, prepare the bundled models, start Ray and the 
 test: $(STAMP)-dev ## every test: units, contracts on fakes and real adapters, HTTP, the real graph on Ray Serve with vLLM
 	@$(BIN)/penstock models prepare
 	@$(BIN)/python -m pytest $(ARGS)
+
+eval: $(STAMP)-dev ## the judges' figures on your rows: DATA=folder, or ARGS="--data folder --out folder --only toxicity"
+	@$(BIN)/penstock models prepare
+	@$(BIN)/python -m evals $(if $(DATA),--data $(DATA)) $(ARGS)
 
 lint: $(STAMP)-dev ## ruff and mypy
 	@$(BIN)/ruff check .
