@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +43,17 @@ LINE: ContextVar[Line | None] = ContextVar("line", default=None)
 """The batch line that this context runs; None for whoever came over the network."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A stored answer that might have served and is compared with the fresh one. question: whose answer it is, as
+    stored. score: the judge's, 0..1. answers: as stored.
+    """
+
+    question: str
+    score: float
+    answers: Sequence[Mapping[str, Any]]
+
+
 @dataclass(slots=True)
 class Call:
     """State that rooms share. Everything else travels as events.
@@ -53,6 +64,8 @@ class Call:
     spans: room, start, end on the monotonic clock: how long each room made the call wait. A room that did so several
     times has one span, from its first start, as long as all of them together.
     screen: what the caller wants done with its own text when the moderator flags it: score | block; None: not judged.
+    partition: where in the semantic cache its answer may be kept. trial: what the cache is unsure of and learns from.
+    messages: as the caller sent them; seen: as the engine sees them, set before the rooms that answer.
     traceparent: the caller's W3C trace header. trail: what each room decided, by room; facts and counts, never text.
     """
 
@@ -73,6 +86,7 @@ class Call:
     batch: bool = False
     screen: str | None = None
     messages: tuple[Message, ...] = ()
+    seen: tuple[Message, ...] = ()
     question: str = ""
     prompt_tokens_low: int = 0
     prompt_tokens_high: int = 0
@@ -83,6 +97,7 @@ class Call:
     reservation: Reservation | None = None
     windows: Mapping[str, Window] = field(default_factory=dict)
     partition: str | None = None
+    trial: Trial | None = None
     tier: str | None = None
     plan: tuple[str, ...] = ()
     pool: str | None = None

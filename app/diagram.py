@@ -8,7 +8,7 @@ USES = {
     "admit": ("ledger",),
     "scrub": ("scrubber",),
     "guard": ("guard",),
-    "recall": ("encoder", "cache"),
+    "recall": ("encoder", "cache", "same"),
     "route": ("complexity",),
     "moderate": ("moderator",),
     "remember": ("cache",),
@@ -60,7 +60,7 @@ def mermaid(config: Config) -> str:
         for port in USES.get(room, ()):
             if port == "ledger":
                 out.append(f"  {room} -.-> ledger[(ledger)]")
-            else:
+            elif port in graph.ports:
                 out.append(
                     f'  {room} -.-> {port}["{port}<br/>{graph.ports[port].adapter}, {where(graph.ports[port])}"]'
                 )

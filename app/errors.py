@@ -121,6 +121,27 @@ def injection(label: str) -> ApiError:
     )
 
 
+def personal_data(kinds: Iterable[str]) -> ApiError:
+    """kinds: types of personal data, never the data."""
+    return ApiError(
+        400,
+        f"The prompt holds personal data ({', '.join(sorted(kinds))}), which this tenant lets through to no model. "
+        "Take it out, or ask your admin to change `safety.personal`.",
+        code="personal_data",
+        param="messages",
+        headers={"x-should-retry": "false"},
+    )
+
+
+def prompt_leak() -> ApiError:
+    return ApiError(400, "The answer was stopped: it repeats the application's instructions.", code="content_filter")
+
+
+def too_deep(levels: int) -> ApiError:
+    why = f"`tools` and `response_format` may be nested {levels} levels deep. Make the schema flatter."
+    return bad_request(why, "tools")
+
+
 def flagged_prompt(label: str) -> ApiError:
     return bad_request(
         f"The prompt was flagged by the moderator ({label}), and the request asked to block it.",

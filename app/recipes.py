@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import shutil
 import warnings
 from contextlib import redirect_stderr
 from typing import TYPE_CHECKING
@@ -126,6 +127,14 @@ def adapted(sources: Sequence[Path], out: Path, final: Path, step: Step) -> None
         (out / name).write_bytes((folder / name).read_bytes())
 
 
+def injection(sources: Sequence[Path], out: Path, final: Path, step: Step) -> None:
+    """Our adapter merged into MiniLM, and beside it in `theirs` the network that it is summed with."""
+    *ours, theirs = sources
+    adapted(ours, out, final, step)
+    (out / "theirs").mkdir()
+    shutil.copy(theirs / "model_quantized.onnx", out / "theirs")
+
+
 def export(model: torch.nn.Module, path: Path, *, int8: bool) -> None:
     """Write a BERT that takes input_ids, attention_mask, token_type_ids, int64 (texts, tokens), and gives logits."""
     import torch
@@ -172,4 +181,4 @@ def merge(
     return merged
 
 
-RECIPES: dict[str, Recipe] = {"smollm2": smollm2, "detoxify": detoxify, "adapted": adapted}
+RECIPES: dict[str, Recipe] = {"smollm2": smollm2, "detoxify": detoxify, "adapted": adapted, "injection": injection}

@@ -33,6 +33,10 @@ ADAPTERS: dict[str, dict[str, str]] = {
         "faiss": "app.adapters.faiss:FaissIndex",
         "fake": "app.adapters.fakes:FakeIndex",
     },
+    "same": {
+        "minilm": "app.adapters.same:MiniLMSame",
+        "fake": "app.adapters.fakes:FakeSame",
+    },
 }
 
 

@@ -1,4 +1,5 @@
-"""The one secret of an installation, and what is derived from it: the audit chain's key, and sealing at rest.
+"""The one secret of an installation, and what is derived from it: the audit chain's key, sealing at rest, and names
+that hide personal data.
 
 Every gateway of an installation needs the same: `PENSTOCK_SECRET`, else a file in the state folder made at first use.
 Whoever has the database alone can neither forge the audit chain nor read what is sealed.
@@ -56,6 +57,7 @@ class Secrets:
         self._secret = secret.encode()
         self.audit_key = self._derive("audit chain")
         self.sealer = Sealer(self._derive("sealing at rest"))
+        self.hiding_key = self._derive("names for personal data")
 
     @classmethod
     def load(cls) -> Secrets:

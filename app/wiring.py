@@ -30,6 +30,9 @@ class Books(Protocol):
     @property
     def observe(self) -> Observe: ...
 
+    @property
+    def hiding_key(self) -> bytes: ...
+
 
 def wire(
     graph: Graph,
@@ -52,6 +55,8 @@ def wire(
         complexity=made["complexity"],
         moderator=made["moderator"],
         index=made["cache"],
+        same=made.get("same"),
+        key=books.hiding_key,
         engines={name: (engines or {}).get(name) or engine(name, pool) for name, pool in graph.pools.items()},
         ledger=books.ledger,
         journal=books.journal,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
-from app.ports import Hit, PortError, Span, Vector
+from app.ports import Found, Hit, PortError, Span, Stock, Vector
 
 PATIENCE = 15.0
 """Seconds a port may take, queueing included."""
@@ -79,15 +79,47 @@ class ComplexityClient(Client):
 class CacheClient(Client):
     """ports.Index over a handle."""
 
-    async def lookup(self, partition: str, vector: Vector, threshold: float) -> Hit | None:
-        hit: Hit | None = await self._ask("lookup", partition, vector, threshold)
+    async def exact(self, partition: str, question: str) -> Hit | None:
+        hit: Hit | None = await self._ask("exact", partition, question)
         return hit
 
-    async def store(self, partition: str, vector: Vector, question: str, entry: Mapping[str, Any], ttl: float) -> None:
-        await self._ask("store", partition, vector, question, entry, ttl)
+    async def lookup(self, partition: str, vector: Vector, floor: float, most: int = 4) -> Found:
+        found: Found = await self._ask("lookup", partition, vector, floor, most)
+        return found
+
+    async def store(  # noqa: PLR0917 - six things make an entry
+        self,
+        partition: str,
+        vector: Vector,
+        question: str,
+        entry: Mapping[str, Any],
+        ttl: float,
+        worth: float = 0.0,
+    ) -> None:
+        await self._ask("store", partition, vector, question, entry, ttl, worth)
+
+    async def learn(self, partition: str, question: str, score: float, right: bool) -> None:  # noqa: FBT001 - a pair with score
+        await self._ask("learn", partition, question, score, right)
+
+    async def forget(self, tenant: str | None = None, model: str | None = None, version: str | None = None) -> int:
+        return int(await self._ask("forget", tenant, model, version))
+
+    async def stock(self) -> Stock:
+        stock: Stock = await self._ask("stock")
+        return stock
 
     async def size(self) -> int:
         return int(await self._ask("size"))
+
+
+class SameClient(Client):
+    """ports.Same over a handle."""
+
+    async def score(self, question: str, others: Sequence[str]) -> list[float]:
+        if not others:
+            return []
+        scores: list[float] = await self._ask("score", question, list(others))
+        return scores
 
 
 CLIENTS: dict[str, type[Client]] = {
@@ -97,5 +129,6 @@ CLIENTS: dict[str, type[Client]] = {
     "complexity": ComplexityClient,
     "moderator": ClassifierClient,
     "cache": CacheClient,
+    "same": SameClient,
 }
 """Port -> its client."""

@@ -48,7 +48,7 @@ class GatewayServer:
             engines={name: ServeEngine(handle) for name, handle in pools.items()},
         )
         self._gateway = Gateway(self._graph, services)
-        await self._house.start(lambda: self._gateway.in_flight)
+        await self._house.start(lambda: self._gateway.in_flight, services.index)
         if self._graph.state.development_key:
             await self._house.office.ensure_tenant("development")
             await self._house.office.ensure_key(development_key(), "development", DEVELOPMENT)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ray import serve
 
-from app.ports import Hit, Span, Vector
+from app.ports import Found, Hit, Span, Stock, Vector
 from app.registry import load
 
 
@@ -67,18 +67,58 @@ class Complexity(PortServer):
 class Cache(PortServer):
     """The index of one cluster: a single replica."""
 
-    async def lookup(self, partition: str, vector: Vector, threshold: float) -> Hit | None:
-        """As ports.Index.lookup."""
-        hit: Hit | None = await self.adapter.lookup(partition, vector, threshold)
+    def __del__(self) -> None:
+        """Serve calls it when a replica ends: what waits is written, and the next replica may have the store."""
+        if close := getattr(getattr(self, "adapter", None), "close", None):
+            close()
+
+    async def exact(self, partition: str, question: str) -> Hit | None:
+        """As ports.Index.exact."""
+        hit: Hit | None = await self.adapter.exact(partition, question)
         return hit
 
-    async def store(self, partition: str, vector: Vector, question: str, entry: Mapping[str, Any], ttl: float) -> None:
+    async def lookup(self, partition: str, vector: Vector, floor: float, most: int = 4) -> Found:
+        """As ports.Index.lookup."""
+        found: Found = await self.adapter.lookup(partition, vector, floor, most)
+        return found
+
+    async def store(  # noqa: PLR0917 - six things make an entry
+        self,
+        partition: str,
+        vector: Vector,
+        question: str,
+        entry: Mapping[str, Any],
+        ttl: float,
+        worth: float = 0.0,
+    ) -> None:
         """As ports.Index.store."""
-        await self.adapter.store(partition, vector, question, entry, ttl)
+        await self.adapter.store(partition, vector, question, entry, ttl, worth)
+
+    async def learn(self, partition: str, question: str, score: float, right: bool) -> None:  # noqa: FBT001 - a pair with score
+        """As ports.Index.learn."""
+        await self.adapter.learn(partition, question, score, right)
+
+    async def forget(self, tenant: str | None = None, model: str | None = None, version: str | None = None) -> int:
+        """As ports.Index.forget."""
+        return int(await self.adapter.forget(tenant, model, version))
+
+    async def stock(self) -> Stock:
+        """As ports.Index.stock."""
+        stock: Stock = await self.adapter.stock()
+        return stock
 
     async def size(self) -> int:
         """As ports.Index.size."""
         return int(await self.adapter.size())
+
+
+class Same(PortServer):
+    """Compares a question with the cache's hits. Not batched: each call's few pairs run one after the other anyway."""
+
+    async def score(self, question: str, others: Sequence[str]) -> list[float]:
+        """As ports.Same.score."""
+        scores: list[float] = await self.adapter.score(question, others)
+        return scores
 
 
 def _split(calls: list[Sequence[str]], results: Any) -> list[Any]:
@@ -97,5 +137,6 @@ SERVERS: dict[str, tuple[str, type[PortServer]]] = {
     "complexity": ("Complexity", Complexity),
     "moderator": ("Moderator", Classifier),
     "cache": ("Cache", Cache),
+    "same": ("Same", Same),
 }
 """Port -> its deployment's name and class."""

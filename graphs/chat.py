@@ -2,7 +2,7 @@
 
 serve run serve_config.yaml      # import_path: graphs.chat:build, args: the graph
 
-Gateway ──> Encoder, Scrubber, Guard, Cache, Complexity, Moderator
+Gateway ──> Encoder, Scrubber, Guard, Cache, Same, Complexity, Moderator
 └─────> Pool:NAME (ray.serve.llm) ...
 BatchWorker ──> Gateway
 """

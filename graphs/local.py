@@ -33,7 +33,7 @@ def create(config: Config) -> ASGIApp:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
-        await house.start(lambda: gateway.in_flight)
+        await house.start(lambda: gateway.in_flight, gateway.services.index)
         working = [asyncio.ensure_future(worker.run())] if house.archive.runs else []
         yield
         for task in working:

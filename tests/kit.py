@@ -80,6 +80,7 @@ class Kit:
     encoder: Any = field(default_factory=FakeEncoder)
     complexity: Any = field(default_factory=FakeComplexity)
     index: Any = field(default_factory=FakeIndex)
+    same: Any = None
     contents: FakeContents = field(default_factory=FakeContents)
     ledger: FakeLedger = field(default_factory=lambda: FakeLedger({KEY: WHO}))
     metrics: Metrics = field(default_factory=Metrics)
@@ -98,6 +99,7 @@ class Kit:
             contents=self.contents,
             count=estimate,
             observe=self.metrics.observe,
+            same=self.same,
         )
         gateway = Gateway(graph(), services)
         gateway.apply(policy(**changes))

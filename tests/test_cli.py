@@ -323,6 +323,12 @@ def test_a_webhook_is_added_listed_and_removed() -> None:
     assert [] == answer("webhooks", "list")["data"]
 
 
+def test_safety_is_set_field_by_field() -> None:
+    penstock("tenants", "create", "acme", "--safety", '{"injection": "flag", "personal_deny": ["Apollo"]}')
+    done = answer("tenants", "update", "acme", "--safety", '{"personal": "hash", "injection": "throttle"}')
+    assert {"injection": "throttle", "personal": "hash", "personal_deny": ["Apollo"]} == done["terms"]["safety"]
+
+
 def test_a_tenant_is_erased_only_when_it_is_named_again() -> None:
     penstock("tenants", "create", "acme", "--name", "Ada Lovelace")
     assert penstock("tenants", "erase", "acme", stdin="globex\n").exit_code == 2
@@ -341,6 +347,8 @@ def test_a_tenant_is_erased_only_when_it_is_named_again() -> None:
         (["keys", "create", "acme", "--budget", "much"], "Invalid value for 'terms.budget'"),
         (["keys", "rotate", "key_0", "--overlap", "soon"], "`soon` is no duration: write 90s, 30m, 24h"),
         (["keys", "create", "acme", "--terms", "{"], "--terms: not JSON"),
+        (["tenants", "create", "acme", "--safety", "[]"], '--safety: write an object, like {"injection": "flag"}'),
+        (["plans", "set", "gold", "--safety", '{"leak": "hide"}'], "'block', 'flag' or 'throttle'"),
         (["usage", "--since", "7d"], "--since and --until go with --by"),
         (["audit", "content", "call"], "There is no content of a call `call`"),
         (["budget", "set", "acme", "1"], "There is no account `acme`"),

@@ -42,7 +42,7 @@ async def test_the_same_question_again_comes_from_the_cache_without_the_engine()
     await run(gateway, ask("What is rust?"))
     call, events = await run(gateway, ask("What is rust?"))
     assert text_of(events) == "You said: What is rust?"
-    assert call.trail["recall"]["result"] == "hit"
+    assert call.trail["recall"]["result"] == "exact"
     assert len(kit.engines["a"].requests) == 1
     assert [row.outcome for row in kit.rows] == ["ok", "hit"]
     assert kit.rows[1].prompt_tokens == kit.rows[0].prompt_tokens > 0
@@ -51,7 +51,7 @@ async def test_the_same_question_again_comes_from_the_cache_without_the_engine()
 
 async def test_a_hit_restores_the_second_callers_own_data() -> None:
     kit = Kit(scrubber=FakeScrubber(names=["Ada Lovelace", "Alan Turing"]))
-    gateway = kit.gateway()
+    gateway = kit.gateway(recall={"rules": {"personal": True}})
     await run(gateway, ask("Greet Ada Lovelace"))
     call, events = await run(gateway, ask("Greet Alan Turing"))
     assert call.hit

@@ -21,18 +21,21 @@ from typing import Any, Literal
 
 import numpy as np
 
+from app.adapters.faiss_keys import belonging, one_blank, tenant_of
 from app.adapters.journal import Direct
 from app.call import Call
 from app.events import Token, ToolDelta, Usage
 from app.ports import (
     Denied,
     EngineError,
+    Found,
     Generation,
     Hit,
     Limit,
     Principal,
     Reservation,
     Span,
+    Stock,
     UsageRow,
     Vector,
     Vigilance,
@@ -314,44 +317,133 @@ class FakeComplexity(_Fake):
         return min(1.0, len(text.split()) / self.full)
 
 
-# -- semantic cache -----------------------------------------------------------------------------
+class FakeSame(_Fake):
+    """Takes two questions for the same by the share of words they have in common. For recall.
 
-
-class FakeIndex(_Fake):
-    """A semantic cache in a dict, searched by brute force. For recall and remember, and as FAISS's yardstick."""
+    judge: question, other -> 0..1, in place of that.
+    """
 
     def __init__(
         self,
-        clock: Callable[[], float] = time.monotonic,
+        judge: Callable[[str, str], float] | None = None,
+        *,
+        delay: float = 0.0,
+        error: Exception | None = None,
+    ) -> None:
+        super().__init__(delay=delay, error=error)
+        self.judge = judge or _in_common
+
+    async def score(self, question: str, others: Sequence[str]) -> list[float]:
+        """Return each other question's share, 0..1; 1 for the same words in any case and with any punctuation."""
+        await self._asked(question, *others)
+        return [float(self.judge(question, other)) for other in others]
+
+
+def _in_common(a: str, b: str) -> float:
+    ours, theirs = (re.findall(r"\w+", text.casefold()) for text in (a, b))
+    if ours == theirs:
+        return 1.0 if ours else 0.0
+    return 0.99 * len({*ours} & {*theirs}) / len({*ours} | {*theirs})
+
+
+# -- semantic cache -----------------------------------------------------------------------------
+
+
+@dataclass
+class _Entry:
+    """A stored answer. entry: as JSON. dies: when its time is over."""
+
+    partition: str
+    vector: Vector
+    question: str
+    entry: str
+    dies: float
+    tried: tuple[tuple[float, bool], ...] = ()
+
+    def hit(self, score: float) -> Hit:
+        return Hit(score, self.question, json.loads(self.entry), self.tried)
+
+
+class FakeIndex(_Fake):
+    """A semantic cache in a dict, searched by brute force. For recall and remember, and as FAISS's yardstick.
+
+    It has no bounds and nothing of it survives a restart.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
         *,
         delay: float = 0.0,
         error: Exception | None = None,
     ) -> None:
         super().__init__(delay=delay, error=error)
         self.clock = clock
-        self.held: dict[tuple[str, str], tuple[Vector, str, float]] = {}  # vector, entry as JSON, time of death
+        self.held: dict[tuple[str, str], _Entry] = {}
+        self.evidence: dict[str, tuple[tuple[float, bool], ...]] = {}
+        self.saving: bool | None = None  # what its stock says of a store
 
-    async def lookup(self, partition: str, vector: Vector, threshold: float) -> Hit | None:
-        """Return the nearest live entry of the partition at or above the threshold, else None."""
+    async def exact(self, partition: str, question: str) -> Hit | None:
+        """Return this question's live entry, else None."""
+        await self._asked(partition, question)
+        entry = self.held.get((partition, one_blank(question)))
+        return entry.hit(1.0) if entry and entry.dies > self.clock() else None
+
+    async def lookup(self, partition: str, vector: Vector, floor: float, most: int = 4) -> Found:
+        """Return the nearest live entries of the partition at or above the floor."""
         await self._asked(partition)
-        now = self.clock()
-        near = [
-            (float(vector @ row), question, entry)
-            for (where, question), (row, entry, dies) in self.held.items()
-            if where == partition and dies > now
-        ]
-        score, question, entry = max(near, default=(-2.0, "", ""), key=lambda hit: hit[0])
-        return Hit(score, question, json.loads(entry)) if score >= threshold and near else None
+        own = [entry for entry in self._live() if entry.partition == partition]
+        near = sorted(((float(vector @ entry.vector), entry) for entry in own), key=lambda pair: -pair[0])
+        hits = tuple(entry.hit(score) for score, entry in near[:most] if score >= floor)
+        return Found(hits, self.evidence.get(tenant_of(partition), ()))
 
-    async def store(self, partition: str, vector: Vector, question: str, entry: Mapping[str, Any], ttl: float) -> None:
+    async def store(  # noqa: PLR0917 - six things make an entry
+        self,
+        partition: str,
+        vector: Vector,
+        question: str,
+        entry: Mapping[str, Any],
+        ttl: float,
+        worth: float = 0.0,  # noqa: ARG002 - nothing ever has to leave
+    ) -> None:
         """Keep a copy of `entry` for `ttl` seconds in place of this question's old one."""
         await self._asked(partition, question)
-        self.held[partition, question] = (vector.copy(), json.dumps(entry), self.clock() + ttl)
+        made = _Entry(partition, vector.copy(), question, json.dumps(entry), self.clock() + ttl)
+        self.held[partition, one_blank(question)] = made
+
+    async def learn(self, partition: str, question: str, score: float, right: bool) -> None:  # noqa: FBT001 - a pair with score
+        """Keep the outcome with the entry and with the tenant."""
+        await self._asked(partition, question)
+        tenant = tenant_of(partition)
+        self.evidence[tenant] = (*self.evidence.get(tenant, ()), (score, right))[-512:]
+        if entry := self.held.get((partition, one_blank(question))):
+            entry.tried = (*entry.tried, (score, right))[-64:]
+
+    async def forget(self, tenant: str | None = None, model: str | None = None, version: str | None = None) -> int:
+        """Drop what is of these and return how many live entries that were."""
+        await self._asked()
+        before, belongs = len(self._live()), belonging(tenant, model, version)
+        self.held = {key: entry for key, entry in self.held.items() if not belongs(entry.partition)}
+        if model is None and version is None:
+            self.evidence = {} if tenant is None else {t: e for t, e in self.evidence.items() if t != tenant}
+        return before - len(self._live())
 
     async def size(self) -> int:
         """Return how many live entries are held."""
+        return len(self._live())
+
+    async def stock(self) -> Stock:
+        """Return the live entries of each tenant, and the bytes of their texts."""
+        tenants: dict[str, tuple[int, int]] = {}
+        for entry in self._live():
+            count, size = tenants.get(tenant_of(entry.partition), (0, 0))
+            text = len(entry.question.encode()) + len(entry.entry.encode())
+            tenants[tenant_of(entry.partition)] = (count + 1, size + text)
+        return Stock(tenants, saving=self.saving)
+
+    def _live(self) -> list[_Entry]:
         now = self.clock()
-        return sum(dies > now for _, _, dies in self.held.values())
+        return [entry for entry in self.held.values() if entry.dies > now]
 
 
 # -- ledger -------------------------------------------------------------------------------------
@@ -496,6 +588,7 @@ class FakeBooks:
         self.ledger = ledger or FakeLedger()
         self.journal = Direct(self.ledger)
         self.contents = FakeContents()
+        self.hiding_key = b"a key that tests and demos share"
 
     def observe(self, row: UsageRow, call: Call) -> None:
         """Nobody is told."""

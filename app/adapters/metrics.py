@@ -18,12 +18,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from app.call import Call
-from app.ports import UsageRow
+from app.ports import Stock, UsageRow
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 10, 30, 60, 120, 300)
 """Of a whole call, and of its first token."""
 MOMENTS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10)
 """Of one room, and from one token to the next."""
+FINDERS = ("guard", "leak")
+"""Rooms whose finding may let a call pass: it is flagged, or its key throttled."""
 BOOT_CLOCK = 2.0
 """Seconds by which a process may seem younger than it is: the kernel tells its boot time in whole seconds."""
 
@@ -45,10 +47,11 @@ class Metrics:
         counter = self._counter
         self._calls = counter("penstock_calls", "Calls by tier and outcome.", "tier", "outcome")
         self._refusals = counter("penstock_refusals", "Calls refused, by room.", "room")
+        self._findings = counter("penstock_findings", "Calls in which a room found fault, by action.", "room", "action")
         self._tokens = counter("gen_ai_client_token_usage", "Tokens by kind.", "gen_ai_token_type", "tier")
         self._cost = counter("penstock_cost", "Billed cost, in the price list's currency.", "tier")
         self._goods = counter("penstock_goods_cost", "What the calls cost us, in the same currency.", "tier")
-        self._cache = counter("penstock_cache_lookups", "Semantic cache lookups.", "result")
+        self._cache = counter("penstock_cache_lookups", "Semantic cache lookups, by what came of them.", "result")
         self._routes = counter("penstock_routes", "Decisions of `auto`, by what decided.", "tier", "by")
         self._pool_calls = counter("penstock_pool_calls", "Calls by the pool asked last.", "pool", "outcome")
         self._failovers = counter(
@@ -84,6 +87,10 @@ class Metrics:
         self._drift = gauge("penstock_route_drift", "How far a tier's share is off target; 0: within.", "livemax")
         self._reservations = gauge("penstock_reservations", "Reservations held in the ledger.", "livemostrecent")
         self._reserved = gauge("penstock_reserved_money", "Money they set aside.", "livemostrecent")
+        self._cached = gauge("penstock_cache_entries", "Live entries of the semantic cache.", "livemostrecent")
+        self._cached_bytes = gauge("penstock_cache_bytes", "Memory that they take.", "livemostrecent")
+        self._evicted = gauge("penstock_cache_evicted", "Entries that made room, since it started.", "livemostrecent")
+        self._unsaved = gauge("penstock_cache_unsaved", "1: its store fails; a restart forgets.", "livemostrecent")
         self._pools = gauge("penstock_pool_up", "1: it answered the last call, 0: it failed.", "livemostrecent", "pool")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -114,7 +121,10 @@ class Metrics:
         self._calls.labels(tier, row.outcome).inc()
         self._cost.labels(tier).inc(float(row.cost))
         self._goods.labels(tier).inc(float(row.goods))
-        if row.refused_by:
+        for room in FINDERS:
+            if action := row.trail.get(room, {}).get("action"):
+                self._findings.labels(room, action).inc()
+        if row.refused_by and not row.refused_by.endswith(".throttle"):
             self._refusals.labels(row.refused_by).inc()
         if by := row.trail.get("route", {}).get("by"):
             self._routes.labels(tier, by).inc()
@@ -156,6 +166,13 @@ class Metrics:
         """What the ledger holds in reservations, of all gateways."""
         self._reservations.set(count)
         self._reserved.set(float(money))
+
+    def cache(self, stock: Stock) -> None:
+        """What the semantic cache holds, of all gateways."""
+        self._cached.set(sum(entries for entries, _ in stock.tenants.values()))
+        self._cached_bytes.set(sum(size for _, size in stock.tenants.values()))
+        self._evicted.set(stock.evicted)
+        self._unsaved.set(stock.saving is False)
 
     def journal(self, rows: int) -> None:
         """How many usage rows this gateway keeps until the database takes them."""

@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 from rich.tree import Tree
 
-from app.cli import batch, keys, money, people, proof, route
+from app.cli import batch, cache, keys, money, people, proof, route
 from app.cli.admin import DEFAULT, command
 from app.cli.show import err, fail, out
 from app.config import Config, ConfigError, Graph, Policy, VllmPool, load_file
@@ -35,6 +35,7 @@ for name, group in {
     "audit": proof.audit,
     "webhooks": proof.webhooks,
     "batch": batch.batch,
+    "cache": cache.cache,
     "route": route.route,
 }.items():
     app.add_typer(group, name=name)
@@ -93,6 +94,7 @@ def graph(
 def sources(config: Config) -> list[str]:
     """Every model the config names, bundled or not."""
     named = [port.options["model"] for port in config.graph.ports.values() if "model" in port.options]
+    named += [port.options["names"] for port in config.graph.ports.values() if port.options.get("names")]
     named += [pool.source for pool in config.graph.pools.values() if isinstance(pool, VllmPool)]
     return list(dict.fromkeys([*named, *([config.graph.tokenizer] if config.graph.tokenizer else [])]))
 

@@ -121,7 +121,10 @@ def erase_tenant(
 ) -> None:
     """Destroy a tenant's contents and names and disable its keys. What was billed stays."""
     done = desk.api.send("POST", f"/tenants/{tenant}/erase", {"confirm": confirm})
-    desk.told(done, f"{tenant}: erased; {done['contents']} contents, {done['keys']} keys, {done['webhooks']} webhooks")
+    cached = done["cached"]
+    counts = f"{done['contents']} contents, {done['keys']} keys, {done['webhooks']} webhooks"
+    graph = f"Where a graph runs: `penstock cache forget --tenant {tenant} --url URL`"
+    desk.told(done, f"{tenant}: erased; {counts}" + (f". {graph}" if cached is None else f", {cached} cached answers"))
 
 
 # -- projects --------------------------------------------------------------------------------------

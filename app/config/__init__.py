@@ -27,10 +27,10 @@ from app.config.policy import (
     Moderations,
     Policy,
     Prices,
-    Recall,
     Scrub,
     Tier,
 )
+from app.config.recall import Recall
 
 __all__ = [
     "BEFORE",

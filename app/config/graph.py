@@ -128,6 +128,9 @@ class Graph(Strict):
     complexity: Port
     moderator: Port
     cache: Port
+    same: Port | None = Field(
+        default=None, description="what compares a question with the cache's hits; None: the cosine alone decides"
+    )
     pools: dict[str, Pool]
     tokenizer: str | None = Field(
         default=None, description="the model whose tokenizer counts prompts in the gateway; None estimates by length"
@@ -143,8 +146,17 @@ class Graph(Strict):
 
     @property
     def ports(self) -> Mapping[str, Port]:
-        """The six ports by name."""
-        return {name: getattr(self, name) for name in ADAPTERS}
+        """The ports in the graph, by name."""
+        ports = ((name, getattr(self, name)) for name in ADAPTERS)
+        return {name: self._told(name, port) for name, port in ports if port is not None}
+
+    def _told(self, name: str, port: Port) -> Port:
+        """A cache that asks whose vectors it keeps is told, so that it never reads another encoder's."""
+        known = port.adapter in ADAPTERS[name] or ":" in port.adapter
+        if name != "cache" or not known or "encoder" not in inspect.signature(load(name, port.adapter)).parameters:
+            return port
+        encoder = str(self.encoder.options.get("model", self.encoder.adapter))
+        return port.model_copy(update={"options": {"encoder": encoder, **port.options}})
 
     @model_validator(mode="after")
     def _fits(self) -> Graph:

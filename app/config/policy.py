@@ -10,7 +10,10 @@ from pydantic import Field, model_validator
 from app.config.base import Strict, choose
 from app.config.batches import Batches
 from app.config.order import ROOMS, check_order
+from app.config.recall import Recall
+from app.config.route import Route
 from app.config.watch import Door, Sight, Watch
+from app.ports import Action, Hiding
 
 
 class Prices(Strict):
@@ -71,24 +74,45 @@ class Admit(Strict):
 
 
 class Scrub(Strict):
-    """Which personal data becomes a placeholder, from which score up. `types`: None is all the scrubber finds."""
+    """Which personal data is hidden, from which score up. `types`: None is all the scrubber finds.
+
+    mode: `placeholder` (`<PERSON_1>`, put back in the answer), `redact` (`<PERSON>`), `hash` (`<PERSON_a1b2c3d4>`, the
+    same in every call of a tenant), `synthetic` (a stand-in of the same kind, put back in the answer) or `block` (the
+    call is refused). tools: whether descriptions and values in tools and JSON schemas are scrubbed too.
+    A tenant's `safety` stands over mode and types.
+    """
 
     types: list[str] | None = None
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    mode: Hiding = "placeholder"
+    tools: bool = True
+
+
+class Leak(Strict):
+    """What a run of the system prompt in the answer leads to; a tenant's `safety.leak` stands over it.
+
+    action: `flag` by default, because many applications tell their model to say something word for word. run: letters
+    and digits of the system prompt in a row, the rest does not count; a shorter system prompt leaks as a whole.
+    """
+
+    action: Action = "flag"
+    run: Annotated[int, Field(ge=40)] = 60
 
 
 class Guard(Strict):
-    """`alongside`: scores while the engine already generates, and holds the first Token back until it has."""
+    """`alongside`: scores while the engine already generates, and holds the first Token back until it has.
 
+    action: `block` refuses the call; `flag` lets it pass and says so; `throttle` too, and it is a strike (`watch`).
+    tools: the words of tool definitions, which may be a third party's: `judge` them as messages, `flag` them at most
+    (they are full of orders, and an application sends the same ones with every call), or `ignore` them. A tenant's
+    `safety` stands over action and threshold.
+    """
+
+    action: Action = "block"
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     mode: Literal["before", "alongside"] = "before"
-
-
-class Recall(Strict):
-    """A stored answer serves from this cosine up, for `ttl` seconds."""
-
-    threshold: Annotated[float, Field(ge=0, le=1)] = 0.95
-    ttl: Annotated[float, Field(gt=0)] = 3600
+    tools: Literal["judge", "flag", "ignore"] = "flag"
+    leak: Leak = Leak()
 
 
 class Generate(Strict):
@@ -110,12 +134,14 @@ class Generate(Strict):
 class Moderate(Strict):
     """Scores are the classifier's labels; a label without a threshold never stops an answer.
 
-    window: characters scored together. stride: so many unscored characters call for a score; delay: so do
-    fewer, after this many seconds. Text leaves only once a window that contains it was scored.
+    window: characters scored together. overlap: of them, how many left before and are seen again, so that a phrase
+    cannot hide across the edge; None is half of the window. stride: so many unscored characters call for a score;
+    delay: so do fewer, after this many seconds. Text leaves only once a window that contains it was scored.
     """
 
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=lambda: {"toxicity": 0.8})
     window: Annotated[int, Field(ge=32)] = 400
+    overlap: Annotated[int, Field(ge=0)] | None = None
     stride: Annotated[int, Field(ge=1)] = 48
     delay: Annotated[float, Field(gt=0)] = 0.15
 
@@ -123,6 +149,9 @@ class Moderate(Strict):
     def _window_holds_stride(self) -> Moderate:
         if self.stride >= self.window:
             msg = f"stride: {self.stride} must be below window ({self.window}), or no window overlaps the last"
+            raise ValueError(msg)
+        if self.overlap is not None and self.overlap >= self.window:
+            msg = f"overlap: {self.overlap} must be below window ({self.window}), or nothing new fits into one"
             raise ValueError(msg)
         return self
 
@@ -153,6 +182,7 @@ class Policy(Strict):
     scrub: Scrub = Scrub()
     guard: Guard = Guard()
     recall: Recall = Recall()
+    route: Route = Route()
     generate: Generate = Generate()
     moderate: Moderate = Moderate()
     batches: Batches = Batches()
@@ -196,6 +226,7 @@ class Policy(Strict):
             if name in self.tiers:
                 msg = f"tiers: calls of another endpoint are billed as `{name}`; call the tier something else"
                 raise ValueError(msg)
+        self.route.check(self.tiers)
         if min(tier.above for tier in self.tiers.values()) > 0:
             msg = "tiers: one must have `above: 0`, or the simplest prompts have nowhere to go"
             raise ValueError(msg)

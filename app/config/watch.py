@@ -16,7 +16,8 @@ Percent = Annotated[int, Field(ge=1, le=100)]
 
 
 class Strikes(Strict):
-    """A strike is a call that guard or moderator refused. So many within `window` throttle a key, more suspend it.
+    """A strike is a call that guard, moderator or leak check refused, or that they let pass with the action
+    `throttle`. So many within `window` throttle a key, more suspend it.
 
     0 switches a step off. `penstock keys reinstate` undoes both.
     """

@@ -9,11 +9,13 @@ const listed = (counts) => Object.entries(counts ?? {}).map(([name, n]) => `${na
 const highest = (scores) => Object.entries(scores).filter(([, score]) => typeof score === "number")
   .sort((a, b) => b[1] - a[1]).slice(0, 3).map(([label, score]) => `${label} ${score}`).join(", ");
 
+const FOUND = { flag: "flagged", throttle: "a strike" };
 const SAID = {
   admit: (did) => (did.denied ? `denied: ${did.denied}` : "worst case reserved"),
   scrub: (did) => listed(did.types) || "nothing found",
-  guard: (did) => `${did.label} ${did.score}${did.refused ? ", refused" : ""}`,
-  recall: (did) => (did.score === undefined ? did.result : `${did.result}, cosine ${did.score}`),
+  guard: (did) => `${did.label} ${did.score}${did.refused ? ", refused" : did.action ? `, ${FOUND[did.action]}` : ""}`,
+  recall: (did) => [did.result, did.why, did.judged === undefined ? null
+    : `cosine ${did.score}, judged ${did.judged}, error at most ${did.risk}`].filter(Boolean).join(", "),
   route: (did) => (did.score === undefined
     ? `tier ${did.tier}, asked for by name`
     : `complexity ${did.score} ≥ ${did.threshold}: tier ${did.tier}`),
@@ -32,6 +34,7 @@ function decision(room, call) {
   }
   if (did && Object.keys(did).length) return SAID[room](did);
   if (room === "moderate") return call.trail.timing?.moderate === undefined ? "no text to score" : "scored";
+  if (room === "remember" && call.outcome === "ok") return "nothing to keep";
   return call.outcome === "hit" ? "not needed: cache hit" : "not reached";
 }
 

@@ -96,7 +96,14 @@ def create_app(gateway: Gateway, desk: Desk, *, sends_id: bool = True, lifespan:
     if desk.office is not None and desk.admin_key:
         from app.http.admin import install
 
-        install(app, desk.office, desk.admin_key, door=lambda: door_of(app), currency=gateway.graph.state.currency)
+        install(
+            app,
+            desk.office,
+            desk.admin_key,
+            door=lambda: door_of(app),
+            currency=gateway.graph.state.currency,
+            index=gateway.services.index,
+        )
     openapi.install(app)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)

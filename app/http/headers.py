@@ -19,7 +19,13 @@ from app.ports import Window
 
 log = logging.getLogger(__name__)
 VERSION = "2020-10-01"
+FOUND = {"block": "blocked", "flag": "flagged", "throttle": "throttled"}
+"""What a room's finding did to the call, by its action."""
 _SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+CACHED = {"exact": "hit", "hit": "hit", "explore": "miss", "miss": "miss", "bypass": "bypass"}
+"""What a lookup came to, for the caller: `explore` is a miss from which the cache learns."""
 
 
 def duration(seconds: float) -> str:
@@ -46,13 +52,17 @@ def rate_limits(windows: Mapping[str, Window]) -> dict[str, str]:
 def of_call(call: Call, *, settled: bool) -> dict[str, str]:
     """`x-penstock-*` and rate limits. The cost is known only once the call is settled: not on a stream."""
     scrubbed = call.trail.get("scrub", {}).get("types", {})
+    looked = call.trail.get("recall", {})
     # A stream that began with a keep-alive does not know yet which pool will answer.
     sure = settled or call.first_token is not None
     facts = {
         "x-penstock-tier": call.tier,
         "x-penstock-pool": call.pool if sure else None,
         "x-penstock-region": call.region if sure else None,
-        "x-penstock-cache": call.trail.get("recall", {}).get("result"),
+        "x-penstock-cache": CACHED.get(looked.get("result", "")),
+        "x-penstock-recall": "; ".join(f"{name}={value}" for name, value in looked.items()) or None,
+        "x-penstock-guard": _found(call, "guard"),
+        "x-penstock-leak": _found(call, "leak"),
         "x-penstock-scrubbed": ",".join(f"{kind}={n}" for kind, n in sorted(scrubbed.items())) or "none",
         "x-penstock-complexity": call.trail.get("route", {}).get("score"),
         "x-penstock-route": _decision(call),
@@ -60,6 +70,10 @@ def of_call(call: Call, *, settled: bool) -> dict[str, str]:
         "x-penstock-cost": call.cost if settled else None,
     }
     return {name: str(v) for name, v in facts.items() if v is not None} | rate_limits(call.windows)
+
+
+def _found(call: Call, room: str) -> str | None:
+    return FOUND.get(call.trail.get(room, {}).get("action", ""))
 
 
 def _decision(call: Call) -> str | None:

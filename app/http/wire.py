@@ -19,6 +19,8 @@ ENGINE_FIELDS = (
     "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort",
 )  # fmt: skip
 """What reaches the engine, under the same names."""
+VERSION = "prompt_version"
+"""The key of `metadata` that says which version of its prompt a caller uses."""
 NOT_YET = {
     "functions": "Function calling is not supported. Use `tools` instead of `functions`.",
     "audio": "Audio output is not supported. Leave `audio` out.",
@@ -91,7 +93,7 @@ class ChatMessage(Wire):
 
     @field_validator("content")
     @classmethod
-    def _only_text(cls, content: str | list[dict[str, Any]] | None) -> str | None:
+    def _only_text(cls, content: str | list[dict[str, Any]] | None) -> str | list[dict[str, Any]] | None:
         if content is None or isinstance(content, str):
             return content
         for part in content:
@@ -101,13 +103,20 @@ class ChatMessage(Wire):
             if not isinstance(part.get(part["type"]), str):
                 msg = f"a part of type {part['type']!r} needs a string under the key {part['type']!r}"
                 raise ValueError(msg)  # noqa: TRY004 - pydantic turns only a ValueError into a fault
-        return "".join(part[part["type"]] for part in content)
+        return content
+
+    @property
+    def parts(self) -> list[str]:
+        """Its texts, a client's part each."""
+        if isinstance(self.content, list):
+            return [part[part["type"]] for part in self.content]
+        return [self.content or ""]
 
     def message(self) -> Message:
         extra = {name: value for name in ("name", "tool_call_id") if (value := getattr(self, name)) is not None}
         if self.tool_calls:
             extra["tool_calls"] = [call.model_dump() for call in self.tool_calls]
-        return Message(ROLES.get(self.role, self.role), str(self.content or ""), extra)
+        return Message.of(ROLES.get(self.role, self.role), self.parts, extra)
 
 
 class StreamOptions(Wire):
@@ -181,7 +190,8 @@ class ChatRequest(Wire):
     def prompt(self) -> Prompt:
         """The request as the rooms know it."""
         sent = {name: plain(value) for name in ENGINE_FIELDS if (value := getattr(self, name)) is not None}
-        return Prompt(tuple(message.message() for message in self.messages), self.model, sent)
+        version = (self.metadata or {}).get(VERSION, "")
+        return Prompt(tuple(message.message() for message in self.messages), self.model, sent, version=version)
 
     @property
     def screen(self) -> str | None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.ports import Limit
+from app.ports import Action, Hiding, Limit, Safety
 
 Count = Annotated[int, Field(ge=1)] | None
 Period = Literal["total", "month", "day"]
@@ -35,13 +35,49 @@ class Quota(BaseModel):
     concurrent_requests: Count = None
 
 
+Said = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*\S[^\x00]*$")]
+"""A text that a tenant names: not blank, and no longer than a name or an identifier is."""
+Kind = Annotated[str, Field(pattern=r"^[A-Z][A-Z_]{0,63}$")]
+"""A type of personal data, as the scrubber names it."""
+
+
+LISTED = ("personal_allow", "personal_deny")
+"""Fields that hold texts of a tenant's choice: they may be names of people."""
+
+
+class SafetyTerms(BaseModel):
+    """Where a plan or a tenant departs from the installation's judges, as ports.Safety; null: as the installation does.
+
+    personal_deny is matched in whole words, in any case; the lists are short because every call is searched for them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    injection: Action | None = None
+    injection_threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    leak: Action | None = None
+    personal: Hiding | None = None
+    personal_types: list[Kind] | None = None
+    personal_allow: Annotated[list[Said], Field(max_length=500)] | None = None
+    personal_deny: Annotated[list[Said], Field(max_length=500)] | None = None
+    cache_error: Annotated[float, Field(ge=0, le=0.5)] | None = None
+
+    def safety(self) -> Safety:
+        """As the rooms know it."""
+        said: dict[str, Any] = {
+            name: frozenset(value) if isinstance(value, list) else value for name, value in self if value is not None
+        }
+        return Safety(**said)
+
+
 class Terms(Quota):
     """What one level may do.
 
     burst: how many minutes' worth a bucket holds when it is full; below 1 smooths, above 1 lets a quiet caller save up.
     models: the only models and tiers that may be asked for. per_model: limits by model id, tier or `auto`, beside the
     common ones. budget: money in each `budget_period`, hard. price_list, regions (where a call may be answered),
-    service_tier and retention_days (audit) are read from plan and tenant; regions from every level.
+    service_tier, retention_days (audit) and safety are read from plan and tenant; regions from every level. A tenant's
+    own safety stands over its plan's field by field, too.
     """
 
     burst: Annotated[float, Field(gt=0, le=60)] | None = None
@@ -55,11 +91,14 @@ class Terms(Quota):
     regions: list[str] | None = None
     service_tier: str | None = None
     retention_days: Annotated[int, Field(ge=1)] | None = None
+    safety: SafetyTerms = SafetyTerms()
 
     def over(self, other: Terms) -> Terms:
         """These terms, with `other`'s where these say nothing."""
-        said = self.model_dump(exclude_unset=True)
-        return Terms.model_validate(other.model_dump(exclude_unset=True) | said)
+        own, theirs = self.model_dump(exclude_unset=True), other.model_dump(exclude_unset=True)
+        if "safety" in own and "safety" in theirs:
+            own["safety"] = theirs["safety"] | own["safety"]
+        return Terms.model_validate(theirs | own)
 
     def limits(self, owner: str) -> Iterator[Limit]:
         """The rate limits, counted for `owner` (`key:...`, `project:...`, `tenant:...`)."""

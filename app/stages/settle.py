@@ -27,6 +27,8 @@ from app.stage import Events
 
 log = logging.getLogger(__name__)
 Observe = Callable[[UsageRow, Call], None]
+THROTTLERS = ("guard", "leak")
+"""Rooms whose finding may be a strike though the call goes on."""
 
 
 class Settle:
@@ -97,7 +99,7 @@ class Settle:
             pool=call.pool,
             region=call.region,
             outcome=outcome,
-            refused_by=end.room if isinstance(end, Refusal) else None,
+            refused_by=end.room if isinstance(end, Refusal) else _throttled(call),
             prompt_tokens=usage.prompt,
             cached_tokens=usage.cached,
             completion_tokens=usage.completion,
@@ -122,6 +124,12 @@ def _times(call: Call) -> dict[str, dict[str, float]]:
         "timing": {room: round((end - start) * 1000, 3) for room, start, end in call.spans},
         "started": {room: round((start - call.started) * 1000, 3) for room, start, _ in call.spans},
     }
+
+
+def _throttled(call: Call) -> str | None:
+    """The room that let a call pass for which its key is to be slowed down: a strike."""
+    rooms = (room for room in THROTTLERS if call.trail.get(room, {}).get("action") == "throttle")
+    return next((f"{room}.throttle" for room in rooms), None)
 
 
 def _outcome(call: Call, end: Event | None, *, hangup: bool) -> str:

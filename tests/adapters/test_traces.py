@@ -195,7 +195,8 @@ async def test_a_real_calls_trace_holds_its_rooms_and_none_of_its_text() -> None
             rows.append(row)
 
     kit = Kit(metrics=Seen())
-    made, _ = await run(kit.gateway(), ask("Mail zanzibar to Ada Lovelace", system="You are quagmire"))
+    gateway = kit.gateway(recall={"rules": {"personal": True}})
+    made, _ = await run(gateway, ask("Mail zanzibar to Ada Lovelace", system="You are quagmire"))
     with collecting() as collector:
         tracer = Tracer(collector.url)
         tracer.record(made, rows[0])

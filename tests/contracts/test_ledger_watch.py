@@ -280,6 +280,16 @@ async def test_strikes_count_only_within_their_window(world: SqlWorld) -> None:
     assert rpm(await world.again()) == []
 
 
+@pytest.mark.parametrize("room", ["guard", "leak"])
+async def test_a_call_that_a_room_let_pass_but_wants_throttled_is_a_strike(world: SqlWorld, room: str) -> None:
+    who = await world.caller()
+    world.ledger.watch(STRIKES, HOLD)
+    await strike(world, who, 2, refused_by=f"{room}.throttle", outcome="ok")
+    assert rpm(await world.again()) == []
+    await strike(world, who, 1, refused_by=f"{room}.throttle", outcome="hit")
+    assert rpm(await world.again()) == [6]
+
+
 async def test_only_refusals_by_guard_and_moderator_are_strikes(world: SqlWorld) -> None:
     who = await world.caller()
     world.ledger.watch(STRIKES, HOLD)

@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
+from app.adapters.sql.erase import erase
 from app.adapters.sql.ledger import LedgerError, SqlLedger
 from app.adapters.sql.office import Office
+from app.adapters.sql.plans import stored
 from app.adapters.sql.refusals import TakenError, UnfitError, UnknownError
 from app.adapters.sql.schema import audit, keys, plans, tenants
 from app.adapters.sql.store import Store
-from app.ports import Denied, Principal, Reservation
+from app.ports import Denied, Principal, Reservation, Safety
 from app.rules.chain import OPERATOR, Record, sign
-from app.rules.terms import DEFAULT_PLANS, Terms
+from app.rules.terms import DEFAULT_PLANS, SafetyTerms, Terms
 from app.secret import Secrets
 from tests.contracts.ledger_kit import START, Clock, row
 
@@ -126,6 +128,39 @@ async def test_a_tenants_own_terms_stand_over_its_plans(desk: Desk) -> None:
     limits = {limit.name: limit.amount for limit in (await desk.who(key)).limits}
     assert limits["requests/minute/*"] == 7
     assert limits["tokens/minute/*"] == 20_000
+
+
+async def test_a_tenants_safety_stands_over_its_plans_field_by_field(desk: Desk) -> None:
+    strict = SafetyTerms(injection="block", personal="redact", personal_types=["PERSON"])
+    await desk.office.set_plan("strict", Terms(safety=strict), actor="admin")
+    own = Terms(safety=SafetyTerms(injection="flag", personal_deny=["Project Apollo"]))
+    await desk.office.create_tenant("acme", plan="strict", terms=own, actor="admin")
+    _, key = await desk.office.create_key("acme", actor="admin")
+    assert (
+        Safety(
+            injection="flag",
+            personal="redact",
+            personal_types=frozenset({"PERSON"}),
+            personal_deny=frozenset({"Project Apollo"}),
+        )
+        == (await desk.who(key)).safety
+    )
+
+
+async def test_a_tenant_that_says_nothing_of_safety_is_treated_as_the_installation_does(desk: Desk) -> None:
+    await desk.office.create_tenant("acme", plan="free", actor="admin")
+    _, key = await desk.office.create_key("acme", actor="admin")
+    assert Safety() == (await desk.who(key)).safety
+
+
+async def test_texts_that_a_tenant_names_are_counted_in_the_audit_chain_and_gone_once_it_is_erased(desk: Desk) -> None:
+    named = SafetyTerms(personal="hash", personal_allow=["Grace Hopper"], personal_deny=["Ada Lovelace", "Apollo"])
+    await desk.office.create_tenant("acme", terms=Terms(safety=named), actor="admin")
+    (_, _, created), *_ = await desk.records("acme")
+    assert {"safety": {"personal": "hash", "personal_allow": 1, "personal_deny": 2}} == created["terms"]
+    await erase(desk.store, SECRETS, "acme", "admin", START)
+    assert {"safety": {"personal": "hash"}} == stored((await desk.office.tenant("acme")).terms)
+    assert "Lovelace" not in str(await desk.records("acme"))
 
 
 async def test_a_tenant_is_made_once(desk: Desk) -> None:

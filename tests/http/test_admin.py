@@ -113,9 +113,9 @@ def test_a_tenants_key_does_not_open_the_admin_api(admin: Admin) -> None:
 
 
 def test_every_route_wants_the_key(admin: Admin) -> None:
-    from app.http.admin import keys, money, proof, telling, tenants
+    from app.http.admin import cache, keys, money, proof, telling, tenants
 
-    routes = [route for part in (tenants, keys, money, proof, telling) for route in part.router.routes]
+    routes = [route for part in (tenants, keys, money, proof, telling, cache) for route in part.router.routes]
     assert len(routes) > 30
     statuses = set()
     for route in routes:
@@ -390,6 +390,18 @@ def test_an_erased_tenant_keeps_its_bill_and_loses_its_name(admin: Admin) -> Non
             "/tenants",
             {"id": "a", "terms": {"per_model": {"large": {"tokens_per_day": 0}}}},
             (400, "invalid_value", "terms.per_model.large.tokens_per_day"),
+        ),
+        (
+            "POST",
+            "/tenants",
+            {"id": "a", "terms": {"safety": {"personal": "mask"}}},
+            (400, "invalid_value", "terms.safety.personal"),
+        ),
+        (
+            "POST",
+            "/tenants",
+            {"id": "a", "terms": {"safety": {"pii": 1}}},
+            (400, "unknown_parameter", "terms.safety.pii"),
         ),
         ("PATCH", "/tenants/nobody", {"name": "x"}, (404, "not_found", None)),
         ("PATCH", "/tenants/nobody", {"id": "x"}, (400, "unknown_parameter", "id")),

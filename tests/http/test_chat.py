@@ -121,11 +121,38 @@ def test_headers_tell_what_happened(client: openai.OpenAI) -> None:
     assert first.headers["x-penstock-tier"] == "small"
     assert first.headers["x-penstock-pool"] == "a"
     assert first.headers["x-penstock-region"] == "local"
-    assert first.headers["x-penstock-cache"] == "miss"
+    assert first.headers["x-penstock-cache"] == "bypass"
+    assert first.headers["x-penstock-recall"] == "result=bypass; why=personal"
     assert first.headers["x-penstock-scrubbed"] == "EMAIL_ADDRESS=1"
     assert float(first.headers["x-penstock-cost"]) > 0
-    assert again.headers["x-penstock-cache"] == "hit"
     assert again.parse().choices[0].message.content == "You said: Mail bob@y.org"
+
+
+def test_the_same_question_again_is_a_hit_and_says_so(client: openai.OpenAI) -> None:
+    headers = [client.chat.completions.with_raw_response.create(model="auto", messages=HI).headers for _ in range(2)]
+    assert [each["x-penstock-cache"] for each in headers] == ["miss", "hit"]
+    assert [each["x-penstock-recall"] for each in headers] == ["result=miss", "result=exact; score=1.0"]
+
+
+def test_a_prompt_version_in_the_metadata_parts_the_cache(client: openai.OpenAI) -> None:
+    def asked(version: str) -> str:
+        raw = client.chat.completions.with_raw_response.create(
+            model="auto", messages=HI, metadata={"prompt_version": version}
+        )
+        return raw.headers["x-penstock-cache"]
+
+    assert [asked(version) for version in ("1", "1", "2")] == ["miss", "hit", "miss"]
+
+
+def test_a_cached_stream_comes_in_pieces_like_any_other(client: openai.OpenAI) -> None:
+    long = [{"role": "user", "content": "Say " + "many words one after the other " * 8}]
+    for _ in range(2):
+        raw = client.chat.completions.with_raw_response.create(model="auto", messages=long, stream=True)  # type: ignore[call-overload]
+        deltas = [chunk.choices[0].delta.content for chunk in raw.parse() if chunk.choices]
+        pieces = [text for text in deltas if text]
+        assert len(pieces) > 3
+    assert raw.headers["x-penstock-cache"] == "hit"
+    assert "".join(pieces) == "You said: " + long[0]["content"]
 
 
 def test_every_answer_carries_openais_headers(url: str) -> None:

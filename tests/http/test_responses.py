@@ -465,6 +465,14 @@ def test_input_tokens_are_counted_with_what_is_stored_and_with_the_tools(client:
         client.responses.input_tokens.count(model="none", input="Hi")
 
 
+def test_a_person_has_the_same_placeholder_in_every_response_of_a_conversation(kit: Kit, client: openai.OpenAI) -> None:
+    first = client.responses.create(model="small", input="I am Ada Lovelace")
+    assert first.output_text == "You said: I am Ada Lovelace"
+    client.responses.create(model="small", input="Who is Ada Lovelace?", previous_response_id=first.id)
+    seen = [message.text for message in kit.engines["a"].requests[-1].messages]
+    assert ["I am <PERSON_1>", "You said: I am <PERSON_1>", "Who is <PERSON_1>?"] == seen
+
+
 # -- what is refused -----------------------------------------------------------------------------
 
 IMAGE = {"role": "user", "content": [{"type": "input_image", "image_url": "https://x.org/a.png"}]}

@@ -83,9 +83,11 @@ def test_usage_is_the_engines_own_count(graph: Graph) -> None:
 
 
 def test_the_same_question_again_comes_from_the_cache_and_no_engine(graph: Graph) -> None:
-    first = ask(graph, "Why is the sky blue?")
+    # told what to say, so that it comes to an end: an answer cut short is not kept
+    because = {"max_tokens": 60, "response_format": says("Air scatters blue light more than red.")}
+    first = ask(graph, "Why is the sky blue?", **because)
     started = time.perf_counter()
-    again = ask(graph, "Why is the sky blue?")
+    again = ask(graph, "Why is the sky blue?", **because)
     assert (first[2]["cache"], again[2]["cache"]) == ("miss", "hit")
     assert again[:2] == first[:2]
     assert "pool" not in again[2]
@@ -93,10 +95,14 @@ def test_the_same_question_again_comes_from_the_cache_and_no_engine(graph: Graph
 
 
 def test_another_tenants_question_is_no_hit(graph: Graph, other_key: str) -> None:
-    ask(graph, "Why is grass green?")
+    green = {"max_tokens": 60, "temperature": 0, "response_format": says("Its leaves hold chlorophyll.")}
+    ask(graph, "Why is grass green?", **green)
+    assert ask(graph, "Why is grass green?", **green)[2]["cache"] == "hit"
     stranger = openai.OpenAI(api_key=other_key, base_url=f"{graph.url}/v1", max_retries=0)
     raw = stranger.chat.completions.with_raw_response.create(
-        model="auto", messages=[{"role": "user", "content": "Why is grass green?"}], max_tokens=24, temperature=0
+        model="auto",
+        messages=[{"role": "user", "content": "Why is grass green?"}],
+        **green,
     )
     assert raw.headers["x-penstock-cache"] == "miss"
 

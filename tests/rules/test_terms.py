@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.ports import Limit
-from app.rules.terms import DEFAULT_PLANS, Quota, Terms, common, tightest
+from app.ports import Limit, Safety
+from app.rules.terms import DEFAULT_PLANS, Quota, SafetyTerms, Terms, common, tightest
 
 PLAN = Terms(requests_per_minute=60, tokens_per_day=1000, budget=Decimal(5), budget_period="month", models=["small"])
 counts = st.none() | st.integers(1, 10**9)
@@ -26,6 +26,15 @@ fields = st.fixed_dictionaries(
         "budget": st.none() | money,
         "budget_period": st.sampled_from(["total", "month", "day"]),
         "per_model": st.dictionaries(names, st.builds(Quota, tokens_per_minute=counts), max_size=2),
+        "safety": st.fixed_dictionaries(
+            {},
+            optional={
+                "injection": st.none() | st.sampled_from(["block", "flag", "throttle"]),
+                "personal": st.none() | st.sampled_from(["redact", "hash"]),
+                "personal_deny": st.none() | st.lists(names, max_size=2),
+                "cache_error": st.none() | st.floats(0, 0.5),
+            },
+        ),
     },
 )
 any_terms = fields.map(Terms.model_validate)
@@ -40,6 +49,12 @@ def test_unlimited_said_aloud_overrides_a_limit() -> None:
     own = Terms(requests_per_minute=None, models=None).over(PLAN)
     assert (None, None) == (own.requests_per_minute, own.models)
     assert own.tokens_per_day == 1000
+
+
+def test_own_safety_overrides_the_plans_field_by_field() -> None:
+    plan = Terms(safety=SafetyTerms(injection="block", personal="redact", cache_error=0.1))
+    own = Terms(safety=SafetyTerms(injection="throttle", cache_error=None)).over(plan)
+    assert Safety(injection="throttle", personal="redact") == own.safety.safety()
 
 
 def test_terms_that_say_nothing_leave_everything() -> None:
@@ -103,11 +118,25 @@ def test_nothing_said_is_nothing_limited() -> None:
         {"retention_days": 0},
         {"per_model": {"large": {"burst": 2}}},
         {"requests": 5},
+        {"safety": {"injection": "ignore"}},
+        {"safety": {"injection_threshold": 0}},
+        {"safety": {"leak": "redact"}},
+        {"safety": {"personal": "mask"}},
+        {"safety": {"personal_types": ["person"]}},
+        {"safety": {"personal_deny": ["  "]}},
+        {"safety": {"personal_allow": ["x"] * 501}},
+        {"safety": {"cache_error": 0.6}},
+        {"safety": {"toxicity": "block"}},
     ],
 )
 def test_what_cannot_be_a_term_is_refused(said: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(said))):
         Terms.model_validate(said)
+
+
+def test_an_unknown_choice_is_answered_with_those_that_there_are() -> None:
+    with pytest.raises(ValidationError, match="'placeholder', 'redact', 'hash', 'synthetic' or 'block'"):
+        Terms.model_validate({"safety": {"personal": "mask"}})
 
 
 def test_the_tightest_is_the_smallest_that_is_set() -> None:

@@ -27,6 +27,7 @@ from app.adapters.sql.schema import (
 )
 from app.adapters.sql.store import Store
 from app.rules.chain import OPERATOR, Entry
+from app.rules.terms import LISTED
 from app.secret import Secrets
 
 
@@ -81,3 +82,8 @@ def _blank(connection: Connection, tenant: str, now: float) -> None:
     connection.execute(update(projects).where(projects.c.tenant == tenant).values(name=""))
     gone = {"name": "", "paused_why": None, "data_key": None, "keeps_content": False, "erased": now}
     connection.execute(update(tenants).where(tenants.c.id == tenant).values(gone))
+    for table, whose in ((tenants, tenants.c.id), (projects, projects.c.tenant), (keys, keys.c.tenant)):
+        for row in connection.execute(select(table.c.id, table.c.terms).where(whose == tenant)).all():
+            if safety := (row.terms or {}).get("safety"):
+                kept = {**row.terms, "safety": {name: v for name, v in safety.items() if name not in LISTED}}
+                connection.execute(update(table).where(table.c.id == row.id).values(terms=kept))

@@ -90,6 +90,7 @@ def _principal(row: Any, now: float) -> Principal:
         keeps_content=row.keeps_content,
         paused=(row.paused_why or "paused") if (row.paused_until or 0.0) > now else "",
         suspended=row.suspended or "",
+        safety=tenant.safety.safety(),
     )
 
 

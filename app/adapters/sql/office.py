@@ -7,8 +7,8 @@ changed, old and new, but no name: an erased tenant's records stay, so they hold
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
@@ -29,7 +29,7 @@ from app.adapters.sql.store import Store
 from app.adapters.sql.tenants import Tenant, TenantChanges
 from app.ports import UsageRow
 from app.rules.chain import OPERATOR, Entry
-from app.rules.terms import UNLIMITED, Period, Terms
+from app.rules.terms import LISTED, UNLIMITED, Period, Terms
 from app.secret import Secrets
 
 T = TypeVar("T", Plan, Tenant, Project, Key, Balance)
@@ -245,6 +245,19 @@ class Office:
 
         await self.store.write(work)
 
+    async def note_forgetting(self, which: Mapping[str, str | None], entries: int, *, actor: str) -> None:
+        """Record that answers were dropped from the semantic cache: whose (None: any), and how many."""
+        await self.begin()
+        tenant = which.get("tenant")
+
+        def work(connection: Connection) -> None:
+            chains = [OPERATOR] if tenant is None else [tenant, OPERATOR]
+            facts = {**which, "entries": entries}
+            entry = Entry(OPERATOR, self.clock(), "cache.forget", actor, tenant or "cache", facts)
+            append(connection, self.secrets.audit_key, [replace(entry, chain=chain) for chain in chains])
+
+        await self.store.write(work)
+
     # -- how -------------------------------------------------------------------------------------
 
     async def _change(self, kind: str, actor: str, work: Work[T]) -> T:
@@ -283,7 +296,15 @@ def difference(old: Any, new: Any) -> dict[str, Any]:
 def _plain(name: str, value: Any) -> Any:
     if name in _PRIVATE:
         return "not recorded"
-    return plans.stored(value) if isinstance(value, Terms) else value
+    return _terms(value) if isinstance(value, Terms) else value
+
+
+def _terms(terms: Terms) -> dict[str, Any]:
+    """As they are stored, but of texts that a tenant names only how many there are: they may be names of people."""
+    said: dict[str, Any] = plans.stored(terms)
+    if isinstance(safety := said.get("safety"), dict):
+        said["safety"] = {name: len(v) if name in LISTED and v else v for name, v in safety.items()}
+    return said
 
 
 def _chain(thing: Plan | Tenant | Project | Key | Balance) -> str:

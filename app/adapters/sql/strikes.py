@@ -1,6 +1,7 @@
 """Repeated injections and toxic answers throttle a key, then suspend it. transactions -> [strikes] -> SQL.
 
-A strike is a call that guard or moderator refused; the usage rows are the count, so no counter can drift.
+A strike is a call that guard, moderator or leak check refused, or let pass for a tenant that wants its key throttled;
+the usage rows are the count, so no counter can drift.
 """
 
 from __future__ import annotations

@@ -15,11 +15,12 @@ from app.adapters.sql.errors import FAULTS, LedgerError
 from app.adapters.sql.office import Office
 from app.adapters.sql.refusals import TakenError, UnknownError
 from app.errors import ApiError
-from app.http.admin import keys, money, proof, telling, tenants
+from app.http.admin import cache, keys, money, proof, telling, tenants
 from app.http.admin.auth import Guard
 from app.http.admin.back import Back, back
 from app.http.door import Door
 from app.http.failure import JsonError
+from app.ports import Index
 from app.secret import SealError
 
 log = logging.getLogger(__name__)
@@ -34,14 +35,15 @@ def install(
     door: Callable[[], Door] | None = None,
     currency: str = "USD",
     actor: str = "admin",
+    index: Index | None = None,
 ) -> None:
     """Serve the admin API below PREFIX. currency: of invoices. actor: who the audit chain says it was.
 
-    door: gives the limits by address that are in force.
+    door: gives the limits by address that are in force. index: the semantic cache; None where no graph runs.
     """
     admin = FastAPI(openapi_url=None, dependencies=[Depends(Guard(admin_key, door)), Depends(_begun)])
-    admin.state.back = Back(office, currency, actor)
-    for routes in (tenants, keys, money, proof, telling):
+    admin.state.back = Back(office, currency, actor, index)
+    for routes in (tenants, keys, money, proof, telling, cache):
         admin.include_router(routes.router)
     admin.add_exception_handler(ApiError, _api_error)
     admin.add_exception_handler(LedgerError, _ledger_error)

@@ -11,6 +11,7 @@ from app import errors
 from app.adapters.sql.erase import erase
 from app.http.admin import shapes, wire
 from app.http.admin.back import back
+from app.http.admin.cache import forgotten
 from app.http.admin.read import body, query
 
 router = APIRouter()
@@ -92,14 +93,18 @@ async def content(request: Request, tenant: str) -> dict[str, Any]:
 
 @router.post("/tenants/{tenant}/erase")
 async def erase_tenant(request: Request, tenant: str) -> dict[str, Any]:
-    """Destroy its contents and names and disable its keys. What was billed stays."""
+    """Destroy its contents, cached answers and names and disable its keys. What was billed stays.
+
+    cached: answers dropped from the semantic cache; null where no graph runs, and it should be told to forget.
+    """
     asked, at = await body(request, wire.Erase), back(request)
     if asked.confirm != tenant:
         raise errors.bad_request(f"Write the tenant's id `{tenant}` to confirm.", "confirm", "invalid_value")
     await at.office.tenant(tenant)
     done = await erase(at.office.store, at.office.secrets, tenant, at.actor, at.office.clock())
     at.office.changed()
-    counts = {"contents": done.contents, "keys": done.keys, "webhooks": done.webhooks}
+    cached = None if at.index is None else (await forgotten(at, tenant=tenant))[0]
+    counts = {"contents": done.contents, "keys": done.keys, "webhooks": done.webhooks, "cached": cached}
     return {"id": tenant, "object": "tenant.erasure", "erased": True, **counts}
 
 

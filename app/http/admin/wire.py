@@ -171,6 +171,15 @@ class Nothing(Asked):
     """No query."""
 
 
+class Forget(Asked):
+    """`DELETE /cache`. None is any; all: there need be none."""
+
+    tenant: Id | None = None
+    model: Id | None = None
+    version: Id | None = None
+    all: bool = False
+
+
 class Page(Asked):
     """Of a list. after: the last id of the page before."""
 

@@ -56,7 +56,7 @@ class ToolResult(Wire):
 
     def message(self) -> Message:
         """For the rooms."""
-        return Message("tool", joined(self.content), {"tool_call_id": self.tool_use_id})
+        return Message.of("tool", texts(self.content), {"tool_call_id": self.tool_use_id})
 
 
 Block = Annotated[
@@ -79,14 +79,14 @@ class Turn(Wire):
         return self.content
 
 
-def joined(content: Texts) -> str:
-    """The whole text."""
-    return content if isinstance(content, str) else "".join(block.text for block in content)
+def texts(content: Texts) -> list[str]:
+    """Its texts, a client's block each."""
+    return [content] if isinstance(content, str) else [block.text for block in content]
 
 
 def messages(system: Texts | None, turns: Sequence[Turn]) -> tuple[Message, ...]:
     """The conversation for the rooms. Raises ApiError (400) where a block stands in the wrong place."""
-    first = [Message("system", joined(system))] if system else []
+    first = [Message.of("system", texts(system))] if system else []
     return (*first, *_messages(turns))
 
 
@@ -107,4 +107,4 @@ def _messages(turns: Sequence[Turn]) -> Iterator[Message]:
         said = [block.text for block in turn.blocks if isinstance(block, TextBlock)]
         if said or uses:
             extra = {"tool_calls": [use.call() for use in uses]} if uses else {}
-            yield Message(turn.role, "".join(said), extra)
+            yield Message.of(turn.role, said, extra)

@@ -126,10 +126,10 @@ def _messages(items: Sequence[Item]) -> Iterator[Message]:
         if item["type"] == "function_call_output":
             if item["call_id"] not in called:
                 raise errors.no_tool_call(item["call_id"])
-            yield Message("tool", _text(item["output"]), {"tool_call_id": item["call_id"]})
+            yield Message.of("tool", _texts(item["output"]), {"tool_call_id": item["call_id"]})
             continue
         role = str(item["role"])
-        message = Message(ROLES.get(role, role), _text(item["content"]))
+        message = Message.of(ROLES.get(role, role), _texts(item["content"]))
         if message.role == "assistant":
             turn = message
         else:
@@ -144,5 +144,5 @@ def _calling(turn: Message, item: Item) -> Message:
     return Message(turn.role, turn.text, {"tool_calls": [*turn.extra.get("tool_calls", ()), call]})
 
 
-def _text(content: str | list[Item]) -> str:
-    return content if isinstance(content, str) else "".join(part[_PARTS[part["type"]]] for part in content)
+def _texts(content: str | list[Item]) -> list[str]:
+    return [content] if isinstance(content, str) else [part[_PARTS[part["type"]]] for part in content]

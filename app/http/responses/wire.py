@@ -6,6 +6,7 @@ What only OpenAI's own machines can do (background work, built-in tools, images)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -15,7 +16,7 @@ from app.events import Prompt
 from app.http.responses.fields import Choose, FunctionTool, Reasoning, Text
 from app.http.responses.items import AnyItem, Item, MessageItem, messages
 from app.http.strict import fit, load
-from app.http.wire import Wire, plain
+from app.http.wire import VERSION, Wire, plain
 
 NEVER = {
     "background": "Background responses are not supported. Leave `background` out, and stream instead.",
@@ -108,6 +109,10 @@ class ResponsesRequest(Counted):
             logprobs=True if wants else None,
             top_logprobs=self.top_logprobs if wants else None,
         )
+
+    def prompt(self, conversation: Sequence[Item]) -> Prompt:
+        """As above, with the version of the caller's prompt."""
+        return replace(super().prompt(conversation), version=(self.metadata or {}).get(VERSION, ""))
 
     def echo(self) -> dict[str, Any]:
         """Its fields as the response repeats them, defaults filled in."""
