@@ -24,6 +24,7 @@ from tools.pin import held_out
 LABELS = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate")
 SHOWN = {"toxic": "toxicity", "severe_toxic": "severe_toxicity", "identity_hate": "identity_attack"}  # as Detoxify does
 FALSE_POSITIVES = 0.01
+LEAST = 0.3  # of a threshold: on a label as rare as `threat`, 1 % of the clean rows lie over a score nobody would believe
 CHECKS = (
     "Thank you, that was very helpful.",
     "You are a stupid idiot and everyone hates you.",
@@ -123,8 +124,8 @@ class Report:
 
 
 def _limit(score: Floats, truth: NDArray[np.bool_]) -> float:
-    """The lowest threshold, in hundredths, whose false positives stay within FALSE_POSITIVES of the clean rows."""
-    return math.ceil(100 * np.quantile(score[~truth], 1 - FALSE_POSITIVES)) / 100
+    """The lowest threshold, in hundredths, from LEAST on, whose false positives stay within FALSE_POSITIVES."""
+    return max(LEAST, math.ceil(100 * np.quantile(score[~truth], 1 - FALSE_POSITIVES)) / 100)
 
 
 def _sigmoid(logits: Floats) -> Floats:

@@ -83,6 +83,6 @@ def test_any_text_has_a_plain_form_without_surrogates_or_controls(text: str) -> 
 )
 def test_a_hundred_thousand_characters_take_less_than_a_second(piece: str) -> None:
     text = piece * (100_000 // len(piece))
-    began = time.process_time()
+    began = time.thread_time()
     plain(text)
-    assert time.process_time() - began < 1
+    assert time.thread_time() - began < 1

@@ -67,7 +67,7 @@ def test_any_text_gives_a_few_texts_and_no_error(text: str) -> None:
 @pytest.mark.parametrize("piece", ["QUJD", "QUJDQUJDQUJDQUJD ", "ab", "%41", "01", "a", "\\x41", "&#65;", "\U000e0041"])
 def test_a_megabyte_takes_less_than_three_seconds(piece: str) -> None:
     text = piece * (1_000_000 // len(piece))
-    began = time.process_time()
+    began = time.thread_time()
     found = hidden(text)
-    assert time.process_time() - began < 3
+    assert time.thread_time() - began < 3
     assert MOST >= len(found)

@@ -66,7 +66,7 @@ def test_what_is_no_json_is_judged_as_it_stands(text: str) -> None:
     ["```" * 300_000, "<a>" * 300_000, "<a " * 300_000, "<a><b></a></b>" * 70_000, '"""x' * 250_000, "<" * 900_000],
 )
 def test_a_hostile_megabyte_takes_no_longer_than_a_plain_one(text: str) -> None:
-    started = time.process_time()
+    started = time.thread_time()
     of(text)
     of(text, "tool")
-    assert time.process_time() - started < 2
+    assert time.thread_time() - started < 2

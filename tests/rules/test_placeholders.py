@@ -132,8 +132,8 @@ def test_a_great_many_originals_take_no_longer_than_their_text() -> None:
     text = "".join(f"ada{at}@x.org, " for at in range(20_000))
     found = [Span(m.start(), m.end(), "EMAIL_ADDRESS", 1.0) for m in re.finditer(r"ada\d+@x\.org", text)]
     vault = Vault()
-    started = time.process_time()
+    started = time.thread_time()
     hidden = vault.hide(text, found)
     restorer = vault.restorer()
     assert text == restorer.feed(hidden) + restorer.flush()
-    assert time.process_time() - started < 3
+    assert time.thread_time() - started < 3
