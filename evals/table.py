@@ -5,9 +5,10 @@ data -> evals/JUDGE.py: measure() -> [Table] -> evals/__main__.py prints it, eva
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from evals.data import rows
 
-__all__ = ["Curve", "Figure", "Latency", "Stopwatch", "Table", "bootstrapped", "interval", "rate", "rows"]
+__all__ = ["Curve", "Figure", "Latency", "Stopwatch", "Table", "bootstrapped", "interval", "latencies", "rate", "rows"]
 
 Indices = NDArray[np.int64]
 Measure = Callable[[Indices], float]
@@ -134,6 +135,26 @@ class Stopwatch:
             raise ValueError(message)
         p50, p99 = np.percentile(np.array(self.seconds) * 1000, [50, 99])
         return Latency(what, float(p50), float(p99))
+
+
+def latencies(
+    score: Callable[[list[str]], Awaitable[object]], sizes: Sequence[int] = (16, 64, 160), rounds: int = 60
+) -> list[Latency]:
+    """Of a judge that gets one text at a time, in one thread. sizes: of the texts, in tokens."""
+
+    async def again(watch: Stopwatch, text: str) -> None:
+        for _ in range(5):
+            await score([text])
+        for _ in range(rounds):
+            with watch:
+                await score([text])
+
+    found = []
+    for tokens in sizes:
+        watch = Stopwatch()
+        asyncio.run(again(watch, "the river rises in hills " * (tokens // 5)))
+        found.append(watch.latency(f"a text of {tokens} tokens, one thread"))
+    return found
 
 
 def interval(

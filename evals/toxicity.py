@@ -17,7 +17,7 @@ from app.config import load_file
 from app.models import PINS, prepare
 from evals.curves import auc, calibration, precision_recall, roc
 from evals.data import FORMATS, rows
-from evals.table import Figure, Indices, Latency, Stopwatch, Table, bootstrapped, rate
+from evals.table import Figure, Indices, Table, bootstrapped, latencies, rate
 from tools.seen import Seen
 
 MODEL = "bundled:detoxify-minilm"
@@ -59,7 +59,7 @@ def measure(data: Path, *, short: bool) -> Table | None:
         "left out. Rows were held out of training by their hash.",
         figures,
         limits,
-        () if short else _latency(judge),
+        () if short else latencies(judge.score),
         [
             roc("any label", toxic, highest),
             *(roc(label, truth[:, i], found[:, i]) for i, label in enumerate(LABELS) if truth[:, i].any()),
@@ -153,21 +153,3 @@ def _sample(texts: Sequence[str], size: int) -> list[str]:
     """As many, evenly spread; the same in every run."""
     step = max(1, len(texts) // size)
     return list(texts[::step][:size])
-
-
-def _latency(judge: DetoxifyClassifier) -> list[Latency]:
-    """One text at a time, one thread."""
-    found = []
-    for tokens in (16, 64, 160):
-        watch, text = Stopwatch(), "the river rises in hills " * (tokens // 5)
-
-        async def again(watch: Stopwatch = watch, text: str = text) -> None:
-            for _ in range(5):
-                await judge.score([text])
-            for _ in range(60):
-                with watch:
-                    await judge.score([text])
-
-        asyncio.run(again())
-        found.append(watch.latency(f"a text of {tokens} tokens, one thread"))
-    return found
