@@ -28,11 +28,11 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "admit": ("ledger",),
     "scrub": ("scrubber",),
     "guard": ("guard",),
-    "recall": ("encoder", "cache"),
+    "recall": ("encoder", "cache", "same"),
     "route": ("encoder", "complexity"),
     "moderate": ("moderator",),
 }
-"""The ports without which a room cannot work."""
+"""The ports that a room asks, where the graph has them."""
 
 
 class Answers(Protocol):
@@ -104,9 +104,13 @@ class Gateway:
         """Whether a policy has been applied."""
         return hasattr(self, "policy")
 
+    def needs(self, room: str) -> tuple[str, ...]:
+        """The ports that a room asks."""
+        return tuple(name for name in NEEDS.get(room, ()) if name != "same" or self.graph.same)
+
     async def pulse(self) -> dict[str, bool]:
         """Whether each thing that the configured rooms need answers now: ports by name, pools as `pool NAME`."""
-        ports = {need for room in self.policy.rooms for need in NEEDS.get(room, ())}
+        ports = {need for room in self.policy.rooms for need in self.needs(room)}
         things: dict[str, object] = {
             name: getattr(self.services, "index" if name == "cache" else name) for name in sorted(ports)
         }

@@ -85,7 +85,7 @@ CATALOG = {
         "penstock",
         "app",
         "weights/same-question",
-        recipe="adapted",
+        recipe="pairs",
         version=2,
         also=("minilm-l6-v2",),
         needs=120_000_000,

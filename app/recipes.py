@@ -135,19 +135,60 @@ def injection(sources: Sequence[Path], out: Path, final: Path, step: Step) -> No
     shutil.copy(theirs / "model_quantized.onnx", out / "theirs")
 
 
+def pairs(sources: Sequence[Path], out: Path, final: Path, step: Step) -> None:  # noqa: ARG001 - one shape for all
+    """MiniLM and the network that compares two texts' tokens, as one model.onnx for app/adapters/same.py. About 5 s."""
+    step(0.1, "loading transformers")
+    offline()
+    import torch
+    from safetensors.torch import load_file
+    from transformers import BertConfig, BertModel
+
+    from app.adapters.same_network import Committee, Reader
+    from app.rules.likeness import NAMES
+
+    own, base = sources
+    settings = json.loads((own / "adapter.json").read_text())
+    committee = Committee(settings["members"])
+    committee.load_state_dict({key: value.float() for key, value in load_file(own / "network.safetensors").items()})
+    step(0.5, "exporting")
+    encoder = BertModel(BertConfig.from_pretrained(base, attn_implementation="eager"), add_pooling_layer=False)
+    weights = load_file(base / "model.safetensors")
+    encoder.load_state_dict({k: v for k, v in weights.items() if "pooler" not in k and "position_ids" not in k})
+    ids = torch.ones((1, 8), dtype=torch.int64)
+    inputs = {"first": ids, "second": ids[:, :6], "strings": torch.zeros(1, len(NAMES))}
+    axes = {"first": {1: "tokens"}, "second": {1: "others"}}
+    write(Reader(encoder, committee).eval(), inputs, axes, out / "model.onnx", int8=settings["int8"])
+    (out / "tokenizer.json").write_bytes((base / "tokenizer.json").read_bytes())
+    for path in (*own.glob("*.json"), own / "trees.safetensors"):
+        (out / path.name).write_bytes(path.read_bytes())
+
+
 def export(model: torch.nn.Module, path: Path, *, int8: bool) -> None:
     """Write a BERT that takes input_ids, attention_mask, token_type_ids, int64 (texts, tokens), and gives logits."""
     import torch
-    from onnxruntime.quantization import QuantType, quantize_dynamic
 
     ids = torch.ones((2, 8), dtype=torch.int64)
-    names = ("input_ids", "attention_mask", "token_type_ids")
-    axes = {name: {0: "texts", 1: "tokens"} for name in (*names, "logits")}
+    inputs = {"input_ids": ids, "attention_mask": ids, "token_type_ids": ids * 0}
+    write(model, inputs, {key: {0: "texts", 1: "tokens"} for key in (*inputs, "logits")}, path, int8=int8)
+
+
+def write(
+    model: torch.nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    axes: Mapping[str, Mapping[int, str]],
+    path: Path,
+    *,
+    int8: bool,
+) -> None:
+    """Write a model as ONNX, its output by the name `logits`. axes: those that vary, of each input and the output."""
+    import torch
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
     plain = path.with_suffix(".fp32") if int8 else path
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")  # of the older exporter: the newer one wants onnxscript and gives the same
         torch.onnx.export(
-            model, (ids, ids, ids * 0), str(plain), input_names=list(names), output_names=["logits"],
+            model, tuple(inputs.values()), str(plain), input_names=list(inputs), output_names=["logits"],
             dynamic_axes=axes, opset_version=17, dynamo=False,
         )  # fmt: skip
     if int8:
@@ -183,4 +224,10 @@ def merge(
     return merged
 
 
-RECIPES: dict[str, Recipe] = {"smollm2": smollm2, "detoxify": detoxify, "adapted": adapted, "injection": injection}
+RECIPES: dict[str, Recipe] = {
+    "smollm2": smollm2,
+    "detoxify": detoxify,
+    "adapted": adapted,
+    "injection": injection,
+    "pairs": pairs,
+}

@@ -55,7 +55,7 @@ def measure(data: Path, *, short: bool) -> Table | None:
     near = asyncio.run(_cosines(made)) >= CUSTOMARY
     return Table(
         "same",
-        "Cross-scorer on MiniLM behind rules",
+        "a network on MiniLM's tokens, behind rules",
         f"{len(labelled)} labelled pairs, {int(same.sum())} the same; {len(made)} made pairs; {len(every) - len(kept)} "
         "rows left out that it was trained on. Training held out a fifth by connected question; head, calibration and "
         "threshold were fitted on that fifth (same.json has its cross-fitted figures).",
@@ -150,14 +150,14 @@ def _latency(judge: MiniLMSame, watch: Stopwatch) -> tuple[Latency, ...]:
 
 
 async def _forty(judge: MiniLMSame) -> Latency:
-    """Of a pair of 40 tokens that no rule decides."""
+    """Of two questions of 20 tokens that no rule decides."""
     one = "how do i keep a small kitchen garden alive through a very hot and dry holiday"
     other = "what can i do to keep my little kitchen garden alive in a very hot dry holiday"
     watch = Stopwatch()
     for _ in range(200):
         with watch:
             await judge.score(one, [other])
-    return watch.latency("one pair of 40 tokens, both orders, one thread")
+    return watch.latency("two questions of 20 tokens, one thread")
 
 
 def _some(pairs: list[Row]) -> list[Row]:

@@ -88,7 +88,10 @@ def test_optional_rooms_switch_off_in_any_combination(off: set[str]) -> None:
     ("changes", "message"),
     [
         ({"rooms": ["admit", "scrob", "settle"]}, "rooms: `scrob` is not known: choose from admit, generate"),
-        ({"moderate": {"strid": 3}}, "user_config.moderate.strid: unknown key: choose from delay, overlap, stride, thresholds"),
+        (
+            {"moderate": {"strid": 3}},
+            "user_config.moderate.strid: unknown key: choose from delay, overlap, stride, thresholds",
+        ),
         ({"guard": {"mode": "later"}}, "user_config.guard.mode: Input should be 'before' or 'alongside'"),
         ({"moderate": {"stride": 400, "window": 400}}, "stride: 400 must be below window"),
         ({"tiers": {}}, "tiers: name at least one"),

@@ -24,7 +24,9 @@ from tools.pin import held_out
 LABELS = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate")
 SHOWN = {"toxic": "toxicity", "severe_toxic": "severe_toxicity", "identity_hate": "identity_attack"}  # as Detoxify does
 FALSE_POSITIVES = 0.01
-LEAST = 0.3  # of a threshold: on a label as rare as `threat`, 1 % of the clean rows lie over a score nobody would believe
+LEAST = (
+    0.3  # of a threshold: on a label as rare as `threat`, 1 % of the clean rows lie over a score nobody would believe
+)
 CHECKS = (
     "Thank you, that was very helpful.",
     "You are a stupid idiot and everyone hates you.",

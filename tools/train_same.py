@@ -1,10 +1,12 @@
-"""Train the judge of "is it the same question": a cross-scorer on MiniLM, and the head that makes it a probability.
+"""Train the judge of "is it the same question": a network on MiniLM's tokens, and the head that makes it a probability.
 
-    python -m tools.train_same cross PAIRS [--out FOLDER] [--steps N]     about 12 minutes on one core
-    python -m tools.train_same head PAIRS [--out FOLDER]                  a few minutes; prepares the model first
+    python -m tools.train_same network PAIRS [--out FOLDER]     about 15 minutes on one core, 4 GB of memory
+    python -m tools.train_same head PAIRS [--out FOLDER]        a few minutes; prepares the model first
 
 PAIRS: JSON lines `{"a", "b", "duplicate"}`. Questions connected by pairs stay on one side: a fifth is held out, by
-hash, for the head, its calibration and the figures. `cross` writes adapter.safetensors and seen.bin, `head` same.json.
+hash, for the head, its calibration and the figures. `network` writes network.safetensors, trees.safetensors and
+seen.bin, `head` same.json. MiniLM itself is not trained: tried with these pairs, low-rank pairs on its layers did
+worse, and slower.
 """
 
 from __future__ import annotations
@@ -21,8 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.adapters.same import untrained
 from app.models import resolve
-from app.rules import questions
+from app.rules import likeness, questions
+from tools import same_trees
 from tools.contrasts import Vocabulary, contrasts, paraphrase, vocabulary
 from tools.pin import held_out, pin
 from tools.seen import Seen
@@ -30,7 +34,8 @@ from tools.seen import Seen
 OUT = Path("app/weights/same-question")
 BASE = "bundled:minilm-l6-v2"
 HELD_OUT = 0.2
-LONGEST = 96
+LONGEST = 96  # tokens of a question in training
+BATCH = 64
 KINDS = {"number": 0.3, "date": 0.3, "unit": 0.3, "negation": 0.3, "opposite": 0.6, "name": 1.0, "noun": 1.0,
          "role": 0.5, "narrowed": 0.5}  # fmt: skip
 """How often each kind of contrast is taken where a question allows it: those that a rule catches, more seldom."""
@@ -113,52 +118,130 @@ def _tokenizer(base: str) -> Any:
     return tokenizer
 
 
-def overlap(pair: Pair) -> float:
-    """Share of content words in common, 0..1."""
-    ours, theirs = set(questions.content(pair.a)), set(questions.content(pair.b))
-    return len(ours & theirs) / max(1, len(ours | theirs))
+@dataclass(frozen=True)
+class Read:
+    """MiniLM's hidden states of some texts, one after the other. states: float16 (tokens, DIM * 2)."""
+
+    at: dict[str, int]
+    ids: list[list[int]]
+    starts: NDArray[np.int64]
+    states: NDArray[np.float16]
+
+    @classmethod
+    def of(cls, texts: Sequence[str], base: str) -> Read:
+        """Some 5 ms a text on one core."""
+        import torch
+        from transformers import BertModel
+
+        from app.adapters.same_network import LAYERS
+        from tools.adapt import pad
+
+        encoder = BertModel.from_pretrained(base).eval()
+        texts = sorted(set(texts))
+        ids = [encoded.ids[:LONGEST] for encoded in _tokenizer(base).encode_batch(texts)]
+        starts = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
+        states = np.zeros((starts[-1], encoder.config.hidden_size * len(LAYERS)), np.float16)
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        with torch.no_grad():
+            for at in range(0, len(order), 64):
+                rows = order[at : at + 64]
+                hidden = encoder(**pad([ids[i] for i in rows]), output_hidden_states=True).hidden_states
+                both = torch.cat([hidden[layer] for layer in LAYERS], 2).numpy()
+                for i, row in zip(rows, both, strict=True):
+                    states[starts[i] : starts[i + 1]] = row[: len(ids[i])]
+        return cls({text: i for i, text in enumerate(texts)}, ids, starts, states)
+
+    def side(self, texts: Sequence[str]) -> Any:
+        """These texts as one side of a batch: a same_network.Question."""
+        import torch
+
+        from app.adapters.same_network import Question
+
+        at = [self.at[text] for text in texts]
+        longest = max(len(self.ids[i]) for i in at)
+        tokens = np.zeros((len(at), longest, self.states.shape[1]), np.float32)
+        ids, inner = np.zeros((len(at), longest), np.int64), np.zeros((len(at), longest), np.bool_)
+        for row, i in enumerate(at):
+            n = len(self.ids[i])
+            tokens[row, :n] = self.states[self.starts[i] : self.starts[i + 1]]
+            ids[row, :n], inner[row, 1 : n - 1] = self.ids[i], True
+        return Question(*map(torch.from_numpy, (tokens, ids, inner)))
 
 
-def chosen(pairs: Sequence[Pair]) -> list[Pair]:
-    """The labelled pairs worth training on: the second stage sees near neighbours that no rule has refused."""
-    near = (p for p in pairs if p.same or overlap(p) >= NEAR)
-    return [p for p in near if questions.disagree(p.a, p.b) is None]
-
-
-NEAR = 0.2
-
-
-def cross(args: argparse.Namespace) -> None:
-    """Train the cross-scorer and write its adapter."""
+def network(args: argparse.Namespace) -> None:
+    """Train the committee and write it."""
     import torch
+    from safetensors.torch import save_file
 
-    from tools import adapt
+    from app.adapters.same_network import Committee
 
-    torch.set_num_threads(1)
-    torch.manual_seed(7)
+    torch.set_num_threads(args.threads)
     rng = random.Random(7)  # noqa: S311 - no secret
-    pairs = read(args.pairs)
-    train, _ = split(pairs)
+    train, _ = split(read(args.pairs))
     base = resolve(BASE)
-    words = vocabulary([p.a for p in train], static(base))
-    rows = chosen(train) + synthetic(train, words, args.share, rng)
-    rng.shuffle(rows)
-    labelled = sum(p.kind == "labelled" for p in rows)
-    print(f"{len(rows)} pairs, {labelled} labelled, {sum(p.same for p in rows)} the same")
-    turned = [(p.b, p.a) if rng.random() < 0.5 else (p.a, p.b) for p in rows]
-    encoded = _tokenizer(base).encode_batch(turned)
-    ids, types = [e.ids[:LONGEST] for e in encoded], [e.type_ids[:LONGEST] for e in encoded]
-    labels = torch.tensor([float(p.same) for p in rows])
-
-    def loss(logits: torch.Tensor, at: list[int]) -> torch.Tensor:
-        return torch.nn.functional.binary_cross_entropy_with_logits(logits[:, 0], labels[at])
-
-    model = adapt.build(base, "sequence", 1)
-    recipe = adapt.Recipe(epochs=args.epochs, batch=32, lr=args.lr, bf16=True, max_steps=args.steps)
-    adapt.fit(model, ids, loss, recipe, types)
-    adapt.save(model, args.out, {"task": "sequence", "labels": ["same"], "int8": True})
+    rows = train + synthetic(train, vocabulary([p.a for p in train], static(base)), args.share, rng)
+    print(f"{len(rows)} pairs, {len(train)} labelled, {sum(p.same for p in rows)} the same", flush=True)
+    texts = Read.of([text for p in rows for text in (p.a, p.b)], base)
+    strings = torch.tensor([likeness.features(p.a, p.b) for p in rows], dtype=torch.float32)
+    torch.manual_seed(0)
+    committee = Committee(args.members)
+    committee.mean, committee.scale = strings.mean(0), strings.std(0) + 1e-6
+    strings = (strings - committee.mean) / committee.scale
+    for seed, member in enumerate(committee.members):
+        fit_member(member, rows, texts, strings, args=args, seed=seed)
+    args.out.mkdir(parents=True, exist_ok=True)
+    known = np.array([p.same == 1 for p in train])
+    same_trees.fit(measures(train, texts), known, args.out / "trees.safetensors")
+    save_file({k: v.half().contiguous() for k, v in committee.state_dict().items()}, args.out / "network.safetensors")
+    about = {"members": args.members, "int8": False}
+    (args.out / "adapter.json").write_text(json.dumps(about, indent=2) + "\n")
     Seen.of(f"{p.a}\0{p.b}" for p in train).save(args.out)
     pin(args.out)
+
+
+def measures(pairs: Sequence[Pair], texts: Read) -> NDArray[np.float32]:
+    """What needs no training of each pair, as app/adapters/same.py gives it to the trees: (pairs, numbers)."""
+    import torch
+
+    from app.adapters.same_network import numbers
+
+    found = []
+    with torch.no_grad():
+        for at in range(0, len(pairs), BATCH):
+            some = pairs[at : at + BATCH]
+            near = numbers(texts.side([p.a for p in some]), texts.side([p.b for p in some])).numpy()
+            found += [untrained(p.a, p.b, row) for p, row in zip(some, near, strict=True)]
+    return np.stack(found)
+
+
+def fit_member(
+    member: Any, rows: Sequence[Pair], texts: Read, strings: Any, *, args: argparse.Namespace, seed: int
+) -> None:
+    """Train one comparison: AdamW, one cycle, labels softened a little, since people disagree on them."""
+    import torch
+
+    from tools.adapt import batches
+
+    torch.manual_seed(seed)
+    rng = random.Random(seed)  # noqa: S311 - no secret
+    labels = torch.tensor([0.02 + 0.96 * p.same for p in rows])
+    lengths = [len(texts.ids[texts.at[p.a]]) + len(texts.ids[texts.at[p.b]]) for p in rows]
+    optimizer = torch.optim.AdamW(member.parameters(), args.lr, weight_decay=0.02)
+    steps = args.epochs * -(-len(rows) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=steps, pct_start=0.1)
+    member.train()
+    for epoch in range(args.epochs):
+        for batch in batches(lengths, BATCH, rng):
+            logits = member(
+                texts.side([rows[i].a for i in batch]), texts.side([rows[i].b for i in batch]), strings[batch]
+            )
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(member.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+        print(f"member {seed + 1}/{args.members} epoch {epoch + 1}/{args.epochs} loss {loss.item():.3f}", flush=True)
 
 
 def head(args: argparse.Namespace) -> None:
@@ -195,12 +278,12 @@ def head(args: argparse.Namespace) -> None:
     print(json.dumps({k: written[k] for k in ("threshold", "evidence", "measured")}, indent=1))
 
 
-def ask(adapter: Path, folder: Path, pairs: Sequence[Pair]) -> list[tuple[float, float] | None]:
-    """Each pair's logits in both orders, by the model as it is served; None where a rule decides without it."""
+def ask(trained: Path, folder: Path, pairs: Sequence[Pair]) -> list[tuple[float, float] | None]:
+    """Each pair's logits by the model as it is served; None where a rule decides without it."""
     from app import recipes
     from app.adapters.same import MiniLMSame, certain
 
-    recipes.adapted([adapter, Path(resolve(BASE))], folder, folder, lambda _part, _what: None)
+    recipes.pairs([trained, Path(resolve(BASE))], folder, folder, lambda _part, _what: None)
     (folder / "same.json").write_text(json.dumps({"longest": 128, "identical": IDENTICAL}))
     judge = MiniLMSame(f"path:{folder}")
     return [judge.logits(p.a, p.b) if certain(p.a, p.b, IDENTICAL) is None else None for p in pairs]
@@ -233,15 +316,16 @@ IDENTICAL = 0.995
 def main() -> None:
     """Read the arguments and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["cross", "head"])
+    parser.add_argument("part", choices=["network", "head"])
     parser.add_argument("pairs", type=Path)
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--steps", type=int, default=0, help="stop early, to try the script")
+    parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--share", type=float, default=0.15)
+    parser.add_argument("--share", type=float, default=0.09, help="of the questions, to make pairs of")
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    {"cross": cross, "head": head}[args.part](args)
+    {"network": network, "head": head}[args.part](args)
 
 
 if __name__ == "__main__":

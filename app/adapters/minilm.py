@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,5 +57,9 @@ class MiniLM:
         row = np.array([ids], dtype=np.int64)
         kinds = np.zeros_like(row) if types is None else np.array([types], dtype=np.int64)
         feed = {"input_ids": row, "attention_mask": np.ones_like(row), "token_type_ids": kinds}
-        (found,) = self._session.run(None, feed)
-        return np.asarray(found[0], np.float32)
+        return np.asarray(self.outputs(feed)[0], np.float32)
+
+    def outputs(self, feed: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """What the model gives for its inputs by name."""
+        (found,) = self._session.run(None, dict(feed))
+        return np.asarray(found, np.float32)

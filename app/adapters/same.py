@@ -1,8 +1,9 @@
-"""Judge whether one question asks what another asked, by rules and a cross-scorer on MiniLM.  Port Same.
+"""Judge whether one question asks what another asked, by rules and a network on MiniLM's tokens.  Port Same.
 
 recall: FAISS's nearest -> [MiniLMSame] -> score -> the cache's decision rule. A pair passes, in this order: equal but
-for case, blanks and the last `?`; the rules of app/rules/questions.py, which only refuse; the model, which reads both
-questions together, in either order; a head that makes a probability of its logits and a few string features.
+for case, blanks and the last `?`; the rules of app/rules/questions.py, which only refuse; the network
+(app/adapters/same_network.py) and boosted trees; a head that makes a probability of their logits and a few numbers on
+the two strings.
 """
 
 from __future__ import annotations
@@ -17,29 +18,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.adapters.minilm import MiniLM
+from app.adapters.trees import Trees
 from app.rules import likeness, questions
 
-HEAD = "same.json"
+HEAD, TREES = "same.json", "trees.safetensors"
 CHARACTERS = 1200
 """A longer question is compared but for its blanks: it would be over the model's limit anyway."""
 
 
 class MiniLMSame:
-    """A pair takes two passes of MiniLM, some 5 ms for 40 tokens; pairs are scored one after the other.
+    """A pair takes two passes of MiniLM, one a question; pairs are scored one after the other.
 
-    model: a source (`bundled:`, `path:`) of a folder as recipes.adapted writes it, with same.json beside.
+    model: a source (`bundled:`, `path:`) of a folder as recipes.pairs writes it, with same.json beside.
     threads: of one pass. Raises ModelError when it is not there.
     """
 
     def __init__(self, model: str = "bundled:same-question", threads: int = 1) -> None:
         self._model = MiniLM(model, threads)
         self.about: dict[str, Any] = json.loads((self._model.folder / HEAD).read_text())
+        self._trees = Trees(self._model.folder / TREES)
         self._unknown = self._model.tokenizer.token_to_id("[UNK]")
 
     async def score(self, question: str, others: Sequence[str]) -> list[float]:
         """For each of `others`: the probability that people call the two the same question, 0..1.
 
-        0.0: a rule refuses, a text is empty, or the pair is longer than the model was trained for (`longest` tokens of
+        0.0: a rule refuses, a text is empty, or one is longer than the model was trained for (`longest` tokens of
         same.json). Such a pair is the same only when equal but for case and blanks (over CHARACTERS, but for blanks):
         a part of it would tell nothing.
         """
@@ -52,17 +55,17 @@ class MiniLMSame:
         return 0.0 if logits is None else probability(self.about, row(a, b, logits))
 
     def logits(self, a: str, b: str) -> tuple[float, float] | None:
-        """Of the pair in both orders; None where the model cannot see the pair: too long, or in words unknown to it."""
-        tokenizer = self._model.tokenizer
-        one, two = tokenizer.encode(a, b), tokenizer.encode(b, a)
-        if len(one.ids) > self.about["longest"]:
+        """The network's and the trees'; None where they cannot see the pair: too long, or words unknown to MiniLM."""
+        one, two = map(self._model.tokenizer.encode, (a, b))
+        if max(len(one.ids), len(two.ids)) > self.about["longest"] or min(len(one.ids), len(two.ids)) < 3:
             return None
-        if self._unknown in one.ids:
-            strange = [Counter(_unknown(tokenizer.encode(text), text, self._unknown)) for text in (a, b)]
-            if strange[0] != strange[1]:
-                return None
-        first, second = (float(self._model.logits(pair.ids, pair.type_ids)[0]) for pair in (one, two))
-        return first, second
+        strange = [Counter(_unknown(encoded, text, self._unknown)) for encoded, text in ((one, a), (two, b))]
+        if strange[0] != strange[1]:
+            return None
+        first, second = (np.array([encoded.ids], np.int64) for encoded in (one, two))
+        strings = np.array([likeness.features(a, b)], np.float32)
+        logit, *near = self._model.outputs({"first": first, "second": second, "strings": strings})[0]
+        return float(logit), self._trees(untrained(a, b, np.array(near)))
 
 
 def certain(a: str, b: str, identical: float) -> float | None:
@@ -77,10 +80,14 @@ def certain(a: str, b: str, identical: float) -> float | None:
     return None if questions.disagree(a, b) is None else 0.0
 
 
+def untrained(a: str, b: str, near: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the trees read: same_network.numbers of the pair, then likeness.features."""
+    return np.array([*near, *likeness.features(a, b)], np.float32)
+
+
 def row(a: str, b: str, logits: tuple[float, float]) -> NDArray[np.float64]:
-    """What the head reads: the logits' mean and how far they are apart, then likeness.features."""
-    first, second = logits
-    return np.array([(first + second) / 2, abs(first - second), *likeness.features(a, b)])
+    """What the head reads: the logits of network and trees, then likeness.features."""
+    return np.array([*logits, *likeness.features(a, b)])
 
 
 def probability(head: Mapping[str, Any], values: NDArray[np.float64]) -> float:

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from app.adapters.encoder import MiniLMEncoder
 from app.adapters.same import MiniLMSame, probability
 from app.models import prepare
 
@@ -29,7 +30,7 @@ REWORDED = [
 
 @pytest.fixture(scope="module")
 def judge() -> MiniLMSame:
-    prepare(["bundled:same-question"])
+    prepare(["bundled:same-question", "bundled:minilm-l6-v2"])
     return MiniLMSame()
 
 
@@ -67,16 +68,26 @@ async def test_words_that_the_vocabulary_lacks_are_compared_as_written(judge: Mi
     assert await judge.score("What is \u1e9f\ua7ab?", ["What is \u1e9f\ua7ae?"]) == [0.0]
 
 
-async def test_a_pair_of_forty_tokens_takes_milliseconds(judge: MiniLMSame) -> None:
+async def test_a_pair_costs_little_more_than_encoding_both_questions(judge: MiniLMSame) -> None:
     one = "how do i keep a small kitchen garden alive through a very hot and dry holiday"
     other = "what can i do to keep my little kitchen garden alive in a very hot dry holiday"
-    times = []
-    for _ in range(20):
-        began = time.perf_counter()
+    encoder = MiniLMEncoder()
+
+    async def judged() -> None:
         await judge.score(one, [other])
-        times.append(time.perf_counter() - began)
-    # the fastest of many: what the code takes, not what else the machine does
-    assert min(times) < 0.02
+
+    async def encoded() -> None:
+        await encoder.encode([one])
+        await encoder.encode([other])
+
+    times: dict[str, list[float]] = {"judged": [], "encoded": []}
+    for _ in range(20):
+        for work in (judged, encoded):
+            began = time.perf_counter()
+            await work()
+            times[work.__name__].append(time.perf_counter() - began)
+    # the fastest of many, in turns: what the code takes, not what else the machine does
+    assert min(times["judged"]) < 2 * min(times["encoded"]), times
 
 
 def test_a_higher_score_never_means_less_evidence_of_a_match(judge: MiniLMSame) -> None:

@@ -23,7 +23,7 @@ from app.adapters.sql.audit import AuditLog
 from app.adapters.sql.office import Office
 from app.adapters.sql.refusals import UnknownError
 from app.adapters.sql.reports import Summary, usage_by
-from app.gateway import NEEDS, Gateway
+from app.gateway import Gateway
 from app.http.admin import shapes
 from app.http.admin.read import query
 from app.http.auth import authenticate
@@ -69,7 +69,7 @@ async def graph(request: Request) -> Response:
     body = {
         "object": "penstock.graph",
         "minutes": MINUTES,
-        "rooms": [_room(name, well) for name in gateway.policy.rooms],
+        "rooms": [_room(gateway, name, well) for name in gateway.policy.rooms],
         "tiers": [
             {"name": name, "above": tier.above, "pools": dict(tier.pools)}
             for name, tier in sorted(gateway.policy.tiers.items(), key=lambda item: item[1].above)
@@ -129,8 +129,8 @@ async def _budget(office: Office, owner: str) -> dict[str, Any] | None:
         return None
 
 
-def _room(name: str, well: Mapping[str, bool]) -> dict[str, Any]:
-    needs = NEEDS.get(name, ())
+def _room(gateway: Gateway, name: str, well: Mapping[str, bool]) -> dict[str, Any]:
+    needs = gateway.needs(name)
     pools = [answers for thing, answers in well.items() if thing.startswith("pool ")]
     answers = any(pools) if name == "generate" else all(well[need] for need in needs)
     return {"name": name, "needs": list(needs), "answers": answers}
