@@ -29,8 +29,7 @@ OWN = Path(__file__).parent / "short" / "same.jsonl"
 MOST = 8000  # labelled pairs: more take minutes and say no more
 CUSTOMARY = 0.95  # cosine
 RECALL = 0.3
-# What the bundled weights do now. They are far from the goals of recall and paraphrases kept: see the figures.
-FLOORS = {"contrasts hit": 0.02, "paraphrases kept": 0.15, "AUC": 0.75}
+FLOORS = {"contrasts hit": 0.02, "paraphrases kept": 0.6, "AUC": 0.85, "recall": 0.3}
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
