@@ -20,6 +20,7 @@ import numpy as np
 
 from app.models import prepare
 from app.ports import Scrubber, Span
+from evals.data import Row
 from evals.table import Figure, Stopwatch, Table, bootstrapped, rate, rows
 from tools.seen import Seen
 
@@ -56,16 +57,11 @@ def measure(data: Path, *, short: bool) -> Table | None:
     left_out = len(labelled) - len(kept)
     if not kept:  # all trained on: measured all the same, and said
         kept = labelled
-    marked = [_marked(row) for row in kept[: MOST["rows"]]]
-    merge_zips(marked)
     prepare(MODELS)
     scrubber = _scrubber()
     watch = Stopwatch()
-    for one in marked:
-        with watch:
-            one.found = [(s.start, s.end, ALIASES.get(s.type, s.type)) for s in scan(scrubber, one.text)]
-    merge_zips(marked, found=True)
-    figures = [*_overall(marked), *_types(marked), *_false_alarms(scrubber, data, seen, short=short)]
+    marked = found(scrubber, kept[: MOST["rows"]], watch)
+    figures = [*told(marked), *_false_alarms(scrubber, data, seen, short=short)]
     said = f"{len(marked)} labelled texts" + (
         "; all of them were trained on" if left_out == len(labelled) else f"; {left_out} trained on were left out"
     )
@@ -77,6 +73,22 @@ def measure(data: Path, *, short: bool) -> Table | None:
             scan(scrubber, prompt[:240])
     latency = [watch.latency("one of these texts, one thread"), pace.latency("a text of 64 tokens, one thread")]
     return Table("personal", "Personal data", about, figures, {"threshold": 0.5}, latency)
+
+
+def found(scrubber: Scrubber, labelled: Sequence[Row], watch: Stopwatch | None = None) -> list[Marked]:
+    """What the scrubber finds in each labelled row, beside what is labelled."""
+    marked = [_marked(row) for row in labelled]
+    merge_zips(marked)
+    for one in marked:
+        with watch or Stopwatch():
+            one.found = [(s.start, s.end, ALIASES.get(s.type, s.type)) for s in scan(scrubber, one.text)]
+    merge_zips(marked, found=True)
+    return marked
+
+
+def told(marked: Sequence[Marked]) -> list[Figure]:
+    """The figures of these texts, in all and by type."""
+    return [*_overall(marked), *_types(marked)]
 
 
 def _scrubber() -> Scrubber:
