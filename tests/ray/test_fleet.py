@@ -179,6 +179,9 @@ async def test_two_thousand_calls_at_once_stay_within_a_small_budget_and_each_is
 
     assert {"stop", "insufficient_quota"} == set(ended), ended
     assert ended.total() == CALLS
+    # a slow machine refuses more while worst cases are set aside; what nobody holds any more can be spent
+    for _ in range(40):
+        ended += await crowd(fleet, key, 20)
     rows = await fleet.read(select(usage.c.outcome, func.count(), func.sum(usage.c.cost)).group_by(usage.c.outcome))
     by_outcome = {outcome: count for outcome, count, _ in rows}
     assert by_outcome == {"ok": ended["stop"], "refused": ended["insufficient_quota"]}
@@ -193,7 +196,7 @@ async def test_two_thousand_calls_at_once_stay_within_a_small_budget_and_each_is
     # One scrape, of whichever gateway the proxy picks, counts the calls of all.
     scraped = await asyncio.to_thread(httpx.get, f"{fleet.url}/metrics")
     counted = re.findall(r"^penstock_calls_total\{.*\} (\S+)$", scraped.text, re.MULTILINE)
-    assert sum(map(float, counted)) == CALLS
+    assert sum(map(float, counted)) == ended.total()
 
 
 async def test_a_gateway_that_is_killed_in_mid_stream_leaves_one_row_a_call_and_no_reservation(fleet: Fleet) -> None:

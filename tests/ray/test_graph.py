@@ -108,13 +108,13 @@ def test_another_tenants_question_is_no_hit(graph: Graph, other_key: str) -> Non
 
 
 def test_the_engine_reads_placeholders_and_the_caller_reads_the_originals(graph: Graph) -> None:
-    # <PERSON_1> in the schema is what the engine may say; it never sees the name behind it.
+    # the schema leaves the engine one thing to say; it is scrubbed as well, so the engine never sees the name in it
     text, _, headers = ask(
         graph,
         "Write to John Smith at john.smith@example.com about card 4111 1111 1111 1111.",
         "medium",
         max_tokens=60,
-        response_format=says("Dear <PERSON_1>, <EMAIL_ADDRESS_1> and <CREDIT_CARD_1>."),
+        response_format=says("Dear John Smith, john.smith@example.com and 4111 1111 1111 1111."),
     )
     said = json.loads(text)["say"]
     assert said == "Dear John Smith, john.smith@example.com and 4111 1111 1111 1111."
