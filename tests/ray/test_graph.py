@@ -118,7 +118,7 @@ def test_the_engine_reads_placeholders_and_the_caller_reads_the_originals(graph:
     )
     said = json.loads(text)["say"]
     assert said == "Dear John Smith, john.smith@example.com and 4111 1111 1111 1111."
-    assert headers["scrubbed"] == "CREDIT_CARD=1,EMAIL_ADDRESS=1,PERSON=1"
+    assert headers["scrubbed"] == "CREDIT_CARD=2,EMAIL_ADDRESS=2,PERSON=2"  # in the message and in the schema
     eventually(lambda: "Write to <PERSON_1> at <EMAIL_ADDRESS_1> about card <CREDIT_CARD_1>." in graph.log)
     for secret in ("John Smith", "john.smith@example.com", "4111 1111"):
         assert secret not in graph.log
