@@ -23,7 +23,7 @@ import ray
 from ray import serve
 
 from app.config import VllmPool, load_file
-from app.state import development_key
+from app.installation.paths import development_key
 from deployments.pools import llm_config
 from graphs.chat import build
 

@@ -17,8 +17,8 @@ import time
 
 import numpy as np
 
-from app.adapters.faiss import FaissIndex
-from app.ports import Vector
+from app.cache.faiss.index import FaissIndex
+from app.core.ports import Vector
 
 DIM = 384
 PARTITION = "acme/small/v1/hash"

@@ -29,14 +29,14 @@ from sqlalchemy import func, select
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from app.adapters.sql.audit import AuditLog  # noqa: E402
-from app.adapters.sql.ledger import LedgerError, SqlLedger  # noqa: E402
-from app.adapters.sql.office import Office  # noqa: E402
-from app.adapters.sql.schema import from_nano, usage  # noqa: E402
-from app.adapters.sql.store import Store  # noqa: E402
-from app.ports import Denied, Principal, UsageRow, Vigilance  # noqa: E402
-from app.rules.terms import Terms  # noqa: E402
-from app.secret import Secrets  # noqa: E402
+from app.audit.log import AuditLog  # noqa: E402
+from app.billing.ledger.ledger import LedgerError, SqlLedger  # noqa: E402
+from app.core.ports import Denied, Principal, UsageRow, Vigilance  # noqa: E402
+from app.core.terms import Terms  # noqa: E402
+from app.db.schema import from_nano, usage  # noqa: E402
+from app.db.store import Store  # noqa: E402
+from app.installation.secrets import Secrets  # noqa: E402
+from app.tenancy.admin import Office  # noqa: E402
 from tests.postgres import server  # noqa: E402
 
 SECRETS = Secrets("a secret for the bench, as long as one must be")

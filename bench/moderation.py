@@ -15,13 +15,13 @@ import sys
 import time
 from pathlib import Path
 
-from app.adapters.detoxify import DetoxifyClassifier
-from app.call import Call
 from app.config import load_file
-from app.events import Token
-from app.ports import Principal
-from app.stage import Events
-from app.stages.moderate import Moderate
+from app.core.call import Call
+from app.core.events import Token
+from app.core.ports import Principal
+from app.core.stage import Events
+from app.pipeline.stages.moderate import Moderate
+from app.safety.detoxify import DetoxifyClassifier
 
 ROOT = Path(__file__).parents[1]
 TEXT = "A penstock is a pipe that carries water under pressure from a reservoir down to the blades of a turbine. "

@@ -14,12 +14,12 @@ import sys
 import time
 from pathlib import Path
 
-from app.adapters.fakes import FakeBooks, FakeEngine
 from app.config import ROOMS, Config, load_file
-from app.events import Message, Prompt
-from app.gateway import Gateway
-from app.ports import Principal
-from app.wiring import wire
+from app.core.events import Message, Prompt
+from app.core.ports import Principal
+from app.pipeline.gateway import Gateway
+from app.runtime.wiring import wire
+from app.testing.fakes import FakeBooks, FakeEngine
 
 ROOT = Path(__file__).parents[1]
 WHO = Principal("bench", "key")

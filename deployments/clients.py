@@ -8,7 +8,7 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
-from app.ports import Found, Hit, PortError, Span, Stock, Vector
+from app.core.ports import Found, Hit, PortError, Span, Stock, Vector
 
 PATIENCE = 15.0
 """Seconds a port may take, queueing included."""

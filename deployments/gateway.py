@@ -10,17 +10,17 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from app.batches.lines import Lines
+from app.api.app import create_app
 from app.batches.model import Answer, Order, State
+from app.batches.runner import Lines
 from app.config import ConfigError, parse_graph, parse_policy
-from app.gateway import Gateway
-from app.house import House
-from app.http.app import create_app
-from app.rules.terms import Terms
-from app.state import development_key
-from app.wiring import wire
+from app.core.terms import Terms
+from app.installation.paths import development_key
+from app.pipeline.gateway import Gateway
+from app.runtime.process import House
+from app.runtime.wiring import wire
 from deployments.clients import CLIENTS
-from deployments.handles import ServeEngine
+from deployments.engine_client import ServeEngine
 
 log = logging.getLogger("ray.serve")
 DEVELOPMENT = Terms(requests_per_minute=60_000, tokens_per_minute=60_000_000)

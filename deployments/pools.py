@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from app.models import resolve
+from app.models.catalog import resolve
 from deployments.options import OFFLINE, counts
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def build_pool(name: str, pool: VllmPool) -> Application:
     """
     if pool.accelerator.kind == "cpu":
         os.environ.setdefault("VLLM_TARGET_DEVICE", "cpu")  # read when vLLM is first imported, here to check arguments
-    from deployments.engines import PoolServer  # loads vLLM
+    from deployments.vllm_server import PoolServer  # loads vLLM
 
     if pool.split is not None:
         return _build_split(name, pool, pool.split)
@@ -58,7 +58,7 @@ def build_pool(name: str, pool: VllmPool) -> Application:
 
 
 def _build_split(name: str, pool: VllmPool, split: Split) -> Application:
-    from deployments.engines import DecodeServer, PrefillServer  # loads vLLM
+    from deployments.vllm_server import DecodeServer, PrefillServer  # loads vLLM
 
     prefill = _deploy(
         name, pool, split.prefill, PrefillServer, prefix="Prefill:", engine_kwargs=_transfer(split, "kv_producer")

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.adapters.complexity import LinearComplexity, questions_raw
-from app.models import prepare, resolve
+from app.models.catalog import prepare, resolve
+from app.routing.complexity import LinearComplexity, questions_raw
+from evals.complexity_fit import Read, questions, scaled, scaling
+from evals.complexity_splits import APART, SHARES, SPLITS, recovered, splits
 from evals.curves import auc, roc
 from evals.data import FORMATS, rows
+from evals.seen import Seen
 from evals.table import Curve, Figure, Latency, Stopwatch, Table, bootstrapped
-from tools.complexity_fit import Read, questions, scaled, scaling
-from tools.complexity_splits import APART, SHARES, SPLITS, recovered, splits
-from tools.seen import Seen
 from tools.train_complexity import CHAT, embed
 
 MODEL = "bundled:complexity-head"

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.adapters.injection import OnnxInjection
-from app.models import PINS, prepare
+from app.models.catalog import PINS, prepare
+from app.safety.injection import OnnxInjection
 from evals.curves import auc, calibration, precision_recall, recall_at, roc
 from evals.data import FORMATS, rows
+from evals.seen import Seen
 from evals.table import Figure, Table, bootstrapped, latencies, rate
-from tools.seen import Seen
 
 MODEL = "bundled:injection-pair"
 WEIGHTS = PINS.parent / "injection-pair"  # where what was trained on is noted

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from app.models import prepare
-from app.ports import Scrubber, Span
+from app.core.ports import Scrubber, Span
+from app.models.catalog import prepare
 from evals.data import Row
+from evals.seen import Seen
 from evals.table import Figure, Stopwatch, Table, bootstrapped, rate, rows
-from tools.seen import Seen
 
 FLOORS = {"any type: recall": 0.85, "any type: precision": 0.85, "characters covered": 0.80, "typed F1": 0.75}
 MODELS = ("bundled:en-core-web-sm", "bundled:names-minilm")
@@ -92,7 +92,7 @@ def told(marked: Sequence[Marked]) -> list[Figure]:
 
 
 def _scrubber() -> Scrubber:
-    from app.adapters.presidio import PresidioScrubber
+    from app.privacy.presidio.scrubber import PresidioScrubber
 
     return PresidioScrubber()
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.adapters.encoder import MiniLMEncoder
-from app.adapters.same import MiniLMSame
-from app.models import prepare
+from app.cache.paraphrase.judge import MiniLMSame
+from app.models.catalog import prepare
+from app.models.encoder import MiniLMEncoder
 from evals.curves import auc, calibration, precision_recall
 from evals.data import FORMATS, Row, rows
+from evals.seen import Seen
 from evals.table import Curve, Figure, Indices, Latency, Stopwatch, Table, bootstrapped, rate
-from tools.seen import Seen
 
 MODEL, ENCODER = "bundled:same-question", "bundled:minilm-l6-v2"
 WEIGHTS = Path(__file__).parents[1] / "app" / "weights" / "same-question"

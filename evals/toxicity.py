@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.adapters.detoxify import DetoxifyClassifier
 from app.config import load_file
-from app.models import PINS, prepare
+from app.models.catalog import PINS, prepare
+from app.safety.detoxify import DetoxifyClassifier
 from evals.curves import auc, calibration, precision_recall, roc
 from evals.data import FORMATS, rows
+from evals.seen import Seen
 from evals.table import Figure, Indices, Table, bootstrapped, latencies, rate
-from tools.seen import Seen
 
 MODEL = "bundled:detoxify-minilm"
 CONFIG = Path(__file__).parents[1] / "configs" / "local.yaml"

@@ -15,12 +15,12 @@ from ray import serve
 from ray.serve.deployment import Application
 
 from app.config import Graph, VllmPool, check, parse_graph
-from app.state import folder
-from deployments.batches import BatchWorker
+from app.installation.paths import folder
+from deployments.batch_worker import BatchWorker
 from deployments.gateway import GatewayServer
 from deployments.options import environment, serve_options
 from deployments.pools import build_pool
-from deployments.ports import SERVERS
+from deployments.servers import SERVERS
 
 
 def build(args: dict[str, Any]) -> Application:

@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.panel import Panel
 
 from app.config import Config, VllmPool
-from app.models import cache
-from app.state import development_key, folder
+from app.installation.paths import development_key, folder
+from app.models.catalog import cache
 
 console = Console(stderr=True)
 BASE_MEMORY = 4.5

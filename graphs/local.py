@@ -12,15 +12,15 @@ from collections.abc import AsyncIterator
 
 from starlette.types import ASGIApp
 
-from app.adapters.sql.batch_work import Work
-from app.batches.lines import Lines
+from app.api.app import create_app
+from app.batches.queue import Work
+from app.batches.runner import Lines
 from app.batches.worker import Worker
 from app.config import Config
-from app.gateway import Gateway
-from app.house import House
-from app.http.app import create_app
-from app.secret import Secrets
-from app.wiring import wire
+from app.installation.secrets import Secrets
+from app.pipeline.gateway import Gateway
+from app.runtime.process import House
+from app.runtime.wiring import wire
 
 
 def create(config: Config) -> ASGIApp:

@@ -15,16 +15,16 @@ from typing import Any
 import openai
 import uvicorn
 
-from app.adapters.blobs import Blobs
-from app.adapters.sql.batch_work import Work
-from app.adapters.sql.batches import Batches
-from app.adapters.sql.files import Files
-from app.adapters.sql.store import Store
-from app.batches.archive import Archive
-from app.batches.lines import Lines
+from app.api.app import Desk, create_app
+from app.batches.blobs import Blobs
+from app.batches.files import Files
+from app.batches.queue import Work
+from app.batches.runner import Lines
+from app.batches.service import Archive
+from app.batches.store import Batches
 from app.batches.worker import Worker
-from app.http.app import Desk, create_app
-from app.ports import Principal
+from app.core.ports import Principal
+from app.db.store import Store
 from tests.contracts.ledger_kit import SECRETS
 from tests.kit import KEY, Kit, free_port
 

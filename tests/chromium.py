@@ -1,4 +1,4 @@
-"""A real headless Chromium, driven over the DevTools protocol. tests/http/test_console_browser.py -> [chromium]."""
+"""A real headless Chromium, driven over the DevTools protocol. tests/api/test_console_browser.py -> [chromium]."""
 
 from __future__ import annotations
 

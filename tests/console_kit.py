@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from app.config import Config
-from app.state import admin_key
+from app.installation.paths import admin_key
 from graphs.local import create
 from tests.kit import free_port, graph, policy
 

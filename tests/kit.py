@@ -12,7 +12,19 @@ from typing import Any
 
 import uvicorn
 
-from app.adapters.fakes import (
+from app.api.app import Desk, create_app
+from app.api.stored.idempotency import Idempotency
+from app.api.stored.responses import Responses
+from app.billing.ledger.outbox import Direct
+from app.config import Graph, Policy
+from app.core.call import Call
+from app.core.events import Event, Message, Prompt, Token
+from app.core.ports import Limit, Principal
+from app.engines.tokenizer import estimate
+from app.observability.metrics import Metrics
+from app.pipeline.build import Services
+from app.pipeline.gateway import Gateway
+from app.testing.fakes import (
     FakeClassifier,
     FakeComplexity,
     FakeContents,
@@ -22,18 +34,6 @@ from app.adapters.fakes import (
     FakeLedger,
     FakeScrubber,
 )
-from app.adapters.journal import Direct
-from app.adapters.metrics import Metrics
-from app.adapters.sql.idempotency import Idempotency
-from app.adapters.sql.responses import Responses
-from app.adapters.tokens import estimate
-from app.call import Call
-from app.config import Graph, Policy
-from app.events import Event, Message, Prompt, Token
-from app.gateway import Gateway
-from app.http.app import Desk, create_app
-from app.pipe import Services
-from app.ports import Limit, Principal
 
 KEY = "sk-test"
 WHO = Principal(tenant="acme", key_id="key_1")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from app.adapters.fakes import FakeComplexity, FakeLedger
-from app.events import Failure, Prompt, Refusal
-from app.gateway import Gateway
-from app.ports import Limit, Principal
+from app.core.events import Failure, Prompt, Refusal
+from app.core.ports import Limit, Principal
+from app.pipeline.gateway import Gateway
+from app.testing.fakes import FakeComplexity, FakeLedger
 from tests.kit import KEY, PRICE, WHO, Kit, ask, collect, graph, text_of
 
 

@@ -10,9 +10,9 @@ import httpx
 import openai
 import pytest
 
-from app.adapters.fakes import FakeScrubber
-from app.events import Message, Prompt, Refusal, Token, ToolDelta, Usage
-from app.ports import Generation
+from app.core.events import Message, Prompt, Refusal, Token, ToolDelta, Usage
+from app.core.ports import Generation
+from app.testing.fakes import FakeScrubber
 from tests.kit import KEY, Kit, run, serving
 
 TOOLS = [{"type": "function", "function": {"name": "mail", "parameters": {"type": "object"}}}]

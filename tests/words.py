@@ -10,7 +10,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
-from app.adapters.tokens import Vocabulary
+from app.engines.tokenizer import Vocabulary
 
 WORDS = {word: at for at, word in enumerate(("<s>", "<unk>", "hello", "world", "user:", "assistant:", "system:"))}
 TEMPLATE = (

@@ -1,7 +1,7 @@
 """What the scripts that fine-tune MiniLM share: low-rank pairs on its layers, a training loop, and the written adapter.
 
 An adapter is a few MB: low-rank pairs on every linear layer, biases, layer norms, the pooler and the classifier; the
-rest of MiniLM stays as its package ships it. `app/recipes.py` merges the two again when models are prepared.
+rest of MiniLM stays as its package ships it. `app/models/convert.py` merges the two again when models are prepared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from app.models import offline
+from app.models.catalog import offline
 
 offline()
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification  # noqa: E402

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.rules import questions
-from app.rules.wordlists import CALENDAR, FUNCTION, OPPOSITES, UNITS
+from app.cache.paraphrase import rules
+from app.cache.paraphrase.wordlists import CALENDAR, FUNCTION, OPPOSITES, UNITS
 
 AUXILIARIES = [
     "is",
@@ -117,15 +117,15 @@ class Vocabulary:
             order = np.argsort(-(self.vectors @ self.vectors[self.at[word]]))[1:120]
             named = word in self.names
             kin = [self.words[i] for i in order if (self.words[i] in self.names) == named]
-            kin = [w for w in kin if questions.stem(w)[:4] != questions.stem(word)[:4]]
+            kin = [w for w in kin if rules.stem(w)[:4] != rules.stem(word)[:4]]
             self.near[word] = kin[0:30] if named else kin[4:40]
         return self.shown[rng.choice(self.near[word])] if self.near[word] else None
 
 
 def vocabulary(texts: Sequence[str], vector: Callable[[str], NDArray[np.float32]]) -> Vocabulary:
     """Of these texts: content words said at least five times, names at least three times."""
-    named = Counter(name for text in texts for name in questions.names(text))
-    said = Counter(word for text in texts for word in questions.WORD.findall(text.casefold()))
+    named = Counter(name for text in texts for name in rules.names(text))
+    said = Counter(word for text in texts for word in rules.WORD.findall(text.casefold()))
     names = {n for n, count in named.items() if count >= 3 and count > 0.5 * said[n] and n in said and n.isalpha()}
     plain = {w for w, n in said.items() if n >= 5 and len(w) > 3 and w.isalpha() and w.isascii() and w not in FUNCTION}
     words = sorted(names | plain - set(CALENDAR))
@@ -203,7 +203,7 @@ def _positive(match: re.Match[str]) -> str:
 
 
 def _swap_word(text: str, other: Callable[[str], str | None], rng: random.Random) -> str | None:
-    spots = list(questions.WORD.finditer(text))
+    spots = list(rules.WORD.finditer(text))
     rng.shuffle(spots)
     for spot in spots:
         if new := other(spot[0].casefold()):
@@ -213,14 +213,14 @@ def _swap_word(text: str, other: Callable[[str], str | None], rng: random.Random
 
 def _role(text: str, rng: random.Random) -> str | None:
     """Two content words exchanged that are not neighbours."""
-    spots = [s for s in questions.WORD.finditer(text) if s[0].casefold() not in FUNCTION and len(s[0]) > 2]
+    spots = [s for s in rules.WORD.finditer(text) if s[0].casefold() not in FUNCTION and len(s[0]) > 2]
     pairs = [(x, y) for i, x in enumerate(spots) for y in spots[i + 1 :] if text[x.end() : y.start()].strip()]
     named = [p for p in pairs if p[0][0][0].isupper() == p[1][0][0].isupper()]
     if not named:
         return None
     x, y = rng.choice(named)
     swapped = text[: x.start()] + y[0] + text[x.end() : y.start()] + x[0] + text[y.end() :]
-    return swapped if questions.disagree(text, swapped) == "roles" or rng.random() < 0.3 else None
+    return swapped if rules.disagree(text, swapped) == "roles" or rng.random() < 0.3 else None
 
 
 def _narrowed(text: str, words: Vocabulary, rng: random.Random) -> str | None:

@@ -42,7 +42,7 @@ def _abroad(rng: random.Random) -> str:
 
 
 def _encoded(rng: random.Random) -> str:
-    """What `app/rules/encoded.py` cannot find by itself: the order to decode and obey."""
+    """What `app/safety/decode.py` cannot find by itself: the order to decode and obey."""
     inner = fill(rng.choice(FAMILIES["override"] + FAMILIES["extraction"]), rng)
     kind, code = rng.choice(
         [

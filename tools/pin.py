@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from app.models import PINS
+from app.models.catalog import PINS
 
 if TYPE_CHECKING:
     from pathlib import Path

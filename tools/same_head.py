@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from app.adapters.same import certain, probability, row
+from app.cache.paraphrase.judge import certain, probability, row
 
 Floats = NDArray[np.float64]
-RECALL = 0.33  # of labelled pairs at the default threshold; whether an answer serves is decided by app/rules/trust.py
+RECALL = (
+    0.33  # of labelled pairs at the default threshold; whether an answer serves is decided by app/cache/acceptance.py
+)
 CONTRASTS = 0.3  # weight of a made pair in the head's fit, against 1 of a labelled one
 STRENGTH = 0.03
 FEW = 40  # pairs under one knot of the calibration, at least: fewer make it believe in luck

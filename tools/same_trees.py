@@ -1,6 +1,6 @@
 """Fit boosted trees to what is known of question pairs without training: strings, and MiniLM's nearness of tokens.
 
-tools/train_same.py network -> [this] -> trees.safetensors -> app/adapters/trees.py.
+tools/train_same.py network -> [this] -> trees.safetensors -> app/models/trees.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from app.adapters.trees import Trees
+from app.models.trees import Trees
 
 
 def fit(values: NDArray[np.float32], same: NDArray[np.bool_], path: Path) -> None:

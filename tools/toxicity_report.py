@@ -1,6 +1,6 @@
 """Measure a toxicity model as users will have it, and write what stands beside its weights.
 
-Called by tools/train_toxicity.py. Texts are scored by windows, as app/adapters/detoxify.py does.
+Called by tools/train_toxicity.py. Texts are scored by windows, as app/safety/detoxify.py does.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from app.adapters.detoxify import quantized
-from app.adapters.windows import windows
+from app.models.chunks import windows
+from app.safety.detoxify import quantized
 from tools import adapt
 from tools.pin import held_out
 

@@ -25,14 +25,14 @@ from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from app.adapters.complexity import HEAD, Tensors, questions_raw
-from app.adapters.complexity_shape import NAMES
-from app.adapters.encoder import MiniLMEncoder
-from app.models import resolve
-from tools.complexity_fit import OPEN, Read, questions, scaled, scaling
-from tools.complexity_splits import SHARES, recovered, splits
+from app.models.catalog import resolve
+from app.models.encoder import MiniLMEncoder
+from app.routing.complexity import HEAD, Tensors, questions_raw
+from app.routing.features import NAMES
+from evals.complexity_fit import OPEN, Read, questions, scaled, scaling
+from evals.complexity_splits import SHARES, recovered, splits
+from evals.seen import Seen
 from tools.pin import pin
-from tools.seen import Seen
 
 Floats = NDArray[np.float32]
 Row = dict[str, Any]

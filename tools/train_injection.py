@@ -27,14 +27,14 @@ from sklearn.metrics import roc_auc_score
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from app import recipes
-from app.adapters.injection_networks import Single
-from app.adapters.minilm import MiniLM
-from app.models import resolve
+from app.models import convert
+from app.models.catalog import resolve
+from app.models.minilm import MiniLM
+from app.safety.injection_networks import Single
+from evals.seen import Seen
 from tools.adapt import Recipe, build, fit, save
 from tools.injection_mix import Row, labelled, mixture, ordinary
 from tools.pin import held_out, pin
-from tools.seen import Seen
 
 HELD, OWN, SEED = 0.15, 11000, 11
 HACKS = 0.6  # of HackAPrompt's rows, which are few templates many times
@@ -57,7 +57,7 @@ class Cutter:
         self._rng = random.Random(SEED)  # noqa: S311 - no secret
 
     def windows(self, text: str) -> list[list[int]]:
-        """As app/adapters/injection.py cuts them."""
+        """As app/safety/injection.py cuts them."""
         text = text.encode("utf-8", "replace").decode()
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         last = max(0, len(ids) - CAP)
@@ -100,7 +100,7 @@ def report(rows: Sequence[Row], scores: Floats, name: str, without: frozenset[st
 def judge(out: Path, held: Sequence[Row], cutter: Cutter, base: str, without: frozenset[str]) -> None:
     """Measure both networks as they will run, and write calibration.json."""
     with tempfile.TemporaryDirectory() as folder:
-        recipes.adapted([out, Path(base)], Path(folder), Path(folder), lambda *_: None)
+        convert.adapted([out, Path(base)], Path(folder), Path(folder), lambda *_: None)
         ours, theirs = MiniLM(f"path:{folder}"), Single(Path(resolve("bundled:injection-minilm")), 1)
         cut = [cutter.windows(row.text) for row in held]
         first = np.array([[float(ours.logits(ids)[0]), theirs.logit(ids)] for windows in cut for ids in windows])

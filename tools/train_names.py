@@ -1,4 +1,4 @@
-"""Train the tagger of names, places, addresses ... that app/adapters/presidio_names.py runs.
+"""Train the tagger of names, places, addresses ... that app/privacy/presidio/ner.py runs.
 
     python -m tools.train_names pii_tune.jsonl app/weights/names-minilm --real routing_train.jsonl cache_tune.jsonl
 
@@ -26,12 +26,12 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from app.adapters.presidio_names import OUTSIDE, Tokens, encode
-from app.models import resolve
+from app.models.catalog import resolve
+from app.privacy.presidio.ner import OUTSIDE, Tokens, encode
+from evals.seen import Seen
 from tools import adapt
 from tools.names_text import LABELS, Text, Writer
 from tools.pin import held_out, pin
-from tools.seen import Seen
 
 NAMES = [OUTSIDE, *dict.fromkeys(LABELS.values())]
 KNOWN = {"STREET_ADDRESS": "ADDRESS", "street_name": "ADDRESS", "GPE": "LOCATION", "PREFIX": "TITLE"}
@@ -210,12 +210,12 @@ def main() -> None:
 
 def measure(out: Path, rows: list[dict[str, Any]]) -> None:
     """Print what the finder with this tagger makes of labelled rows."""
-    from app import recipes
-    from app.adapters.presidio import PresidioScrubber
+    from app.models import convert
+    from app.privacy.presidio.scrubber import PresidioScrubber
     from evals.personal import found, told
 
     with tempfile.TemporaryDirectory() as folder:
-        recipes.adapted(
+        convert.adapted(
             [out, Path(resolve("bundled:minilm-l6-v2"))], Path(folder), Path(folder), lambda _part, _what: None
         )
         print(f"{len(rows)} rows held out")

@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.adapters.same import untrained
-from app.models import resolve
-from app.rules import likeness, questions
+from app.cache.paraphrase import features, rules
+from app.cache.paraphrase.judge import untrained
+from app.models.catalog import resolve
+from evals.seen import Seen
 from tools import same_trees
 from tools.contrasts import Vocabulary, contrasts, paraphrase, vocabulary
 from tools.pin import held_out, pin
-from tools.seen import Seen
 
 OUT = Path("app/weights/same-question")
 BASE = "bundled:minilm-l6-v2"
@@ -90,7 +90,7 @@ def synthetic(pairs: Sequence[Pair], words: Vocabulary, share: float, rng: rando
             worded = paraphrase(found[kind], rng) if rng.random() < 0.3 else found[kind]
             made.append(Pair(text, worded, 0, kind))
         other = paraphrase(text, rng)
-        if rng.random() < 0.6 and questions.disagree(text, other) is None:
+        if rng.random() < 0.6 and rules.disagree(text, other) is None:
             made.append(Pair(text, other, 1, "paraphrase"))
     return made
 
@@ -133,7 +133,7 @@ class Read:
         import torch
         from transformers import BertModel
 
-        from app.adapters.same_network import LAYERS
+        from app.cache.paraphrase.network import LAYERS
         from tools.adapt import pad
 
         encoder = BertModel.from_pretrained(base).eval()
@@ -155,7 +155,7 @@ class Read:
         """These texts as one side of a batch: a same_network.Question."""
         import torch
 
-        from app.adapters.same_network import Question
+        from app.cache.paraphrase.network import Question
 
         at = [self.at[text] for text in texts]
         longest = max(len(self.ids[i]) for i in at)
@@ -173,7 +173,7 @@ def network(args: argparse.Namespace) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from app.adapters.same_network import Committee
+    from app.cache.paraphrase.network import Committee
 
     torch.set_num_threads(args.threads)
     rng = random.Random(7)  # noqa: S311 - no secret
@@ -182,7 +182,7 @@ def network(args: argparse.Namespace) -> None:
     rows = train + synthetic(train, vocabulary([p.a for p in train], static(base)), args.share, rng)
     print(f"{len(rows)} pairs, {len(train)} labelled, {sum(p.same for p in rows)} the same", flush=True)
     texts = Read.of([text for p in rows for text in (p.a, p.b)], base)
-    strings = torch.tensor([likeness.features(p.a, p.b) for p in rows], dtype=torch.float32)
+    strings = torch.tensor([features.features(p.a, p.b) for p in rows], dtype=torch.float32)
     torch.manual_seed(0)
     committee = Committee(args.members)
     committee.mean, committee.scale = strings.mean(0), strings.std(0) + 1e-6
@@ -200,10 +200,10 @@ def network(args: argparse.Namespace) -> None:
 
 
 def measures(pairs: Sequence[Pair], texts: Read) -> NDArray[np.float32]:
-    """What needs no training of each pair, as app/adapters/same.py gives it to the trees: (pairs, numbers)."""
+    """What needs no training of each pair, as app/cache/paraphrase/judge.py gives it to the trees: (pairs, numbers)."""
     import torch
 
-    from app.adapters.same_network import numbers
+    from app.cache.paraphrase.network import numbers
 
     found = []
     with torch.no_grad():
@@ -280,10 +280,10 @@ def head(args: argparse.Namespace) -> None:
 
 def ask(trained: Path, folder: Path, pairs: Sequence[Pair]) -> list[tuple[float, float] | None]:
     """Each pair's logits by the model as it is served; None where a rule decides without it."""
-    from app import recipes
-    from app.adapters.same import MiniLMSame, certain
+    from app.cache.paraphrase.judge import MiniLMSame, certain
+    from app.models import convert
 
-    recipes.pairs([trained, Path(resolve(BASE))], folder, folder, lambda _part, _what: None)
+    convert.pairs([trained, Path(resolve(BASE))], folder, folder, lambda _part, _what: None)
     (folder / "same.json").write_text(json.dumps({"longest": 128, "identical": IDENTICAL}))
     judge = MiniLMSame(f"path:{folder}")
     return [judge.logits(p.a, p.b) if certain(p.a, p.b, IDENTICAL) is None else None for p in pairs]

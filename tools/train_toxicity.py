@@ -1,4 +1,4 @@
-"""Fine-tune MiniLM for the six Jigsaw labels; write the small adapter that `app/recipes.py` merges into a checkpoint.
+"""Fine-tune MiniLM for the six Jigsaw labels; write the small adapter `models/convert.py` merges into a checkpoint.
 
     python -m tools.train_toxicity toxicity_train.jsonl app/weights/detoxify-minilm
 
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from app.models import offline, resolve
+from app.models.catalog import offline, resolve
+from evals.seen import Seen
 from tools import adapt
 from tools.pin import held_out, pin
-from tools.seen import Seen
 from tools.toxicity_report import LABELS, Report, Rows
 from tools.toxicity_teacher import out_of_fold
 from tools.toxicity_texts import clean_texts, threats
@@ -104,7 +104,7 @@ def calibrate(model: nn.Module, maps: NDArray[np.float32]) -> None:
 
 def merged(base: str, adapter: dict[str, Tensor]) -> BertForSequenceClassification:
     """The model as users will have it: merged from the written float16 adapter."""
-    from app.recipes import merge
+    from app.models.convert import merge
 
     model = BertForSequenceClassification(BertConfig.from_pretrained(base, num_labels=len(LABELS)))
     model.load_state_dict(merge(load_file(f"{base}/model.safetensors"), adapter, adapt.SCALE))

@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
-from app.adapters.blobs import Blobs
-from app.adapters.sql.batch_work import Work
-from app.adapters.sql.files import new_blob, new_id
+from app.batches.blobs import Blobs
+from app.batches.files import new_blob, new_id
 from app.batches.model import File, Job, Result
-from app.rules.batches import serial
+from app.batches.queue import Work
+from app.batches.scheduling import serial
 
 WHY = {
     "expired": ("batch_expired", "This request could not be executed before the completion window expired."),

@@ -14,13 +14,13 @@ from typing import Any, Protocol
 
 import orjson
 
-from app.adapters.blobs import Blobs, MissingBlobError
-from app.adapters.sql.batch_work import Work
+from app.batches.blobs import Blobs, MissingBlobError
 from app.batches.check import LONGEST, Checker, Splitter
 from app.batches.model import Answer, Job, Line, Order, State
 from app.batches.output import Output
-from app.ports import PortError
-from app.rules.batches import narrower, pause, serial, wider
+from app.batches.queue import Work
+from app.batches.scheduling import narrower, pause, serial, wider
+from app.core.ports import PortError
 
 log = logging.getLogger(__name__)
 POLL = 0.5
@@ -36,7 +36,7 @@ _WIDE = 64.0
 
 
 class Gateways(Protocol):
-    """The gateways, seen from a worker (app.batches.lines.Lines). Raise whatever the way to them raises."""
+    """The gateways, seen from a worker (app.batches.runner.Lines). Raise whatever the way to them raises."""
 
     async def state(self) -> State: ...
 

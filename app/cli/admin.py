@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from app.cli import show
+from app.cli import output
 from app.cli.client import AdminError, Client
 
 DEFAULT = Path("serve_config.yaml")
@@ -67,18 +67,18 @@ class Desk:
     def told(self, thing: dict[str, Any], text: str) -> None:
         """Print what was done."""
         if self.as_json:
-            show.as_json(thing)
+            output.as_json(thing)
         else:
-            show.line(text)
+            output.line(text)
 
     def listed(
         self, things: Iterable[dict[str, Any]], columns: Sequence[str], row: Callable[[dict[str, Any]], Sequence[Any]]
     ) -> None:
         """Print a list."""
         if self.as_json:
-            show.as_json({"object": "list", "data": list(things), "has_more": False})
+            output.as_json({"object": "list", "data": list(things), "has_more": False})
         else:
-            show.table(columns, [row(thing) for thing in things])
+            output.table(columns, [row(thing) for thing in things])
 
 
 def command(group: typer.Typer, name: str, *, terms: bool = False) -> Callable[[Work], Work]:
@@ -102,7 +102,7 @@ def command(group: typer.Typer, name: str, *, terms: bool = False) -> Callable[[
                 try:
                     work(Desk(api, common["json"], common["config"]), *change, **given)
                 except AdminError as error:
-                    show.fail(str(error))
+                    output.fail(str(error))
 
         parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + more
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -120,13 +120,13 @@ def said(**values: Any) -> dict[str, Any]:
 
 def _api(config: Path, url: str | None) -> Client:
     from app.config import ConfigError
-    from app.ports import PortError
-    from app.state import StateError
+    from app.core.ports import PortError
+    from app.installation.paths import StateError
 
     try:
         return Client(config, url)
     except (ConfigError, StateError, PortError) as error:
-        show.fail(str(error))
+        output.fail(str(error))
 
 
 def _over(was: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:

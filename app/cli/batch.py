@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from app.cli import show
+from app.cli import output
 
 batch = typer.Typer(no_args_is_help=True, help="Many requests in a file, at batch price.")
 Url = Annotated[str, typer.Option(envvar="PENSTOCK_URL", help="Where the graph serves.")]
@@ -31,7 +31,7 @@ LOOK = 1.0
 @contextmanager
 def _api(url: str, key: str | None) -> Iterator[httpx.Client]:
     """A client; leaves with the API's own words where it says no."""
-    from app.state import development_key
+    from app.installation.paths import development_key
 
     headers = {"Authorization": f"Bearer {key or development_key()}"}
     try:
@@ -42,9 +42,9 @@ def _api(url: str, key: str | None) -> Iterator[httpx.Client]:
             said = str(error.response.json()["error"]["message"])
         except (ValueError, KeyError, TypeError):
             said = f"{url} answered {error.response.status_code}: is it Penstock's URL?"
-        show.fail(said)
+        output.fail(said)
     except httpx.HTTPError as error:
-        show.fail(f"cannot reach {url}: {error or type(error).__name__}. Is the graph running?")
+        output.fail(f"cannot reach {url}: {error or type(error).__name__}. Is the graph running?")
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def submit(
         asked = {"input_file_id": uploaded["id"], "endpoint": endpoint or _endpoint(file), "completion_window": "24h"}
         made = _json(api.post("/batches", json=asked))
         if not as_json:
-            show.line(made["id"])
+            output.line(made["id"])
         _told(_waited(api, made) if wait else made, as_json=as_json, quiet=not wait)
 
 
@@ -100,7 +100,7 @@ def get(
         file = found["error_file_id" if errors else "output_file_id"]
         if file is None:
             kind = "errors" if errors else "output"
-            show.fail(f"{id_} has no {kind}: its status is {found['status']}", 1)
+            output.fail(f"{id_} has no {kind}: its status is {found['status']}", 1)
         _fetch(api, file, to)
 
 
@@ -123,15 +123,15 @@ def list_batches(
     with _api(url, key) as api:
         found = _json(api.get("/batches", params={"limit": limit}))
     if as_json:
-        return show.as_json(found)
+        return output.as_json(found)
     columns = ("batch", "status", "endpoint", "lines", "completed", "failed", "created")
-    return show.table(columns, [_row(one) for one in found["data"]])
+    return output.table(columns, [_row(one) for one in found["data"]])
 
 
 def _row(one: dict[str, Any]) -> list[Any]:
     counts = one["request_counts"]
     numbers = (counts["total"], counts["completed"], counts["failed"])
-    return [one["id"], one["status"], one["endpoint"], *numbers, show.moment(one["created_at"])]
+    return [one["id"], one["status"], one["endpoint"], *numbers, output.moment(one["created_at"])]
 
 
 def _endpoint(file: Path) -> str:
@@ -139,7 +139,7 @@ def _endpoint(file: Path) -> str:
         try:
             return str(json.loads(lines.readline())["url"])
         except (ValueError, KeyError, TypeError):
-            return show.fail(f"the first line of {file} has no url: name the batch's --endpoint")
+            return output.fail(f"the first line of {file} has no url: name the batch's --endpoint")
 
 
 def _fetch(api: httpx.Client, file: str, to: Path | None) -> None:
@@ -155,7 +155,7 @@ def _fetch(api: httpx.Client, file: str, to: Path | None) -> None:
             if to:
                 out.close()
         except OSError as error:
-            show.fail(f"cannot write {to or 'the output'}: {error.strerror}")
+            output.fail(f"cannot write {to or 'the output'}: {error.strerror}")
 
 
 def _waited(api: httpx.Client, found: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _waited(api: httpx.Client, found: dict[str, Any]) -> dict[str, Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=show.err) as progress:
+    with Progress(*columns, console=output.err) as progress:
         bar = progress.add_task(found["status"], total=None)
         while True:
             counts = found["request_counts"]
@@ -177,14 +177,14 @@ def _waited(api: httpx.Client, found: dict[str, Any]) -> dict[str, Any]:
 
 def _told(found: dict[str, Any], *, as_json: bool, quiet: bool = False) -> None:
     if as_json:
-        return show.as_json(found)
+        return output.as_json(found)
     if quiet:
         return None
     counts = found["request_counts"]
-    show.line(
+    output.line(
         f"{found['status']}: {counts['completed']} of {counts['total']} lines answered, {counts['failed']} failed"
     )
     for problem in (found["errors"] or {"data": []})["data"]:
         where = f"line {problem['line']}: " if problem["line"] else ""
-        show.line(f"{where}{problem['message']}")
+        output.line(f"{where}{problem['message']}")
     return None

@@ -32,7 +32,7 @@ class Client:
 
         Raises ConfigError, StateError, LedgerError.
         """
-        from app.state import admin_key
+        from app.installation.paths import admin_key
 
         key = admin_key()
         self._url = url
@@ -100,12 +100,12 @@ class Client:
     def _local(self, config: Path, key: str) -> httpx.ASGITransport:
         from fastapi import FastAPI
 
-        from app.adapters.sql.office import Office
-        from app.adapters.sql.store import Store
+        from app.api.admin import install
         from app.config import load_file
-        from app.http.admin import install
-        from app.secret import Secrets
-        from app.state import database_url
+        from app.db.store import Store
+        from app.installation.paths import database_url
+        from app.installation.secrets import Secrets
+        from app.tenancy.admin import Office
 
         state = load_file(config).graph.state
         store = Store(database_url(state.database))

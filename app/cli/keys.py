@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli import show
+from app.cli import output
 from app.cli.admin import Change, Desk, command, said
 from app.cli.client import AdminError
 
@@ -29,7 +29,7 @@ def create_key(
     expires: Expires = None,
 ) -> None:
     """Make a key for TENANT. It is printed now and never again."""
-    about = said(project=project, name=name, scopes=_words(scopes), expires_at=show.when(expires, ago=False))
+    about = said(project=project, name=name, scopes=_words(scopes), expires_at=output.when(expires, ago=False))
     try:
         desk.api.send("POST", "/tenants", {"id": tenant})
     except AdminError as error:
@@ -47,7 +47,7 @@ def list_keys(desk: Desk, tenant: Annotated[str | None, typer.Option(help="Only 
         ("id", "of", "name", "key", "scopes", "terms", "state"),
         lambda one: (
             one["id"], "/".join(filter(None, (one["tenant"], one["project"]))), one["name"], one["prefix"],
-            ",".join(one["scopes"]) or "all", show.terms(one["terms"]), _state(one),
+            ",".join(one["scopes"]) or "all", output.terms(one["terms"]), _state(one),
         ),
     )  # fmt: skip
 
@@ -59,9 +59,9 @@ def update_key(
     """Change a key's name, scopes, terms or expiry."""
     was = desk.api.get(f"/keys/{key}")["terms"]
     asked = terms(was)
-    changes = said(name=name, scopes=_words(scopes), expires_at=show.when(expires, ago=False))
+    changes = said(name=name, scopes=_words(scopes), expires_at=output.when(expires, ago=False))
     done = desk.api.send("PATCH", f"/keys/{key}", changes | ({"terms": asked} if asked != was else {}))
-    desk.told(done, f"{key}: {done['state']} {show.terms(done['terms'])}")
+    desk.told(done, f"{key}: {done['state']} {output.terms(done['terms'])}")
 
 
 @command(keys, "rotate")
@@ -71,7 +71,7 @@ def rotate_key(
     overlap: Annotated[str, typer.Option(help="For how long the old key still works, e.g. 24h.")] = "0s",
 ) -> None:
     """Make a new key in the place of one. It is printed now and never again."""
-    made = desk.api.send("POST", f"/keys/{key}/rotate", {"overlap_seconds": show.seconds(overlap)})
+    made = desk.api.send("POST", f"/keys/{key}/rotate", {"overlap_seconds": output.seconds(overlap)})
     desk.told(made, made["key"])
 
 
@@ -95,5 +95,5 @@ def _words(scopes: str | None) -> list[str] | None:
 
 def _state(key: dict[str, Any]) -> str:
     """With its end, where it has one."""
-    end = show.moment(key["expires_at"] or key["throttled_until"])
+    end = output.moment(key["expires_at"] or key["throttled_until"])
     return f"{key['state']} until {end}" if end and key["state"] in {"live", "throttled"} else str(key["state"])

@@ -14,9 +14,9 @@ import typer
 from rich.markup import escape
 from rich.tree import Tree
 
-from app.cli import batch, cache, keys, money, people, proof, route
+from app.cli import audit, batch, billing, cache, keys, route, tenants
 from app.cli.admin import DEFAULT, command
-from app.cli.show import err, fail, out
+from app.cli.output import err, fail, out
 from app.config import Config, ConfigError, Graph, Policy, VllmPool, load_file
 
 __all__ = ["DEFAULT", "File", "app", "fail", "loaded", "prepare"]
@@ -27,20 +27,20 @@ models_app = typer.Typer(no_args_is_help=True, help="The bundled models.")
 for name, group in {
     "config": config_app,
     "models": models_app,
-    "plans": people.plans,
-    "tenants": people.tenants,
-    "projects": people.projects,
+    "plans": tenants.plans,
+    "tenants": tenants.tenants,
+    "projects": tenants.projects,
     "keys": keys.keys,
-    "budget": money.budget,
-    "audit": proof.audit,
-    "webhooks": proof.webhooks,
+    "budget": billing.budget,
+    "audit": audit.audit,
+    "webhooks": audit.webhooks,
     "batch": batch.batch,
     "cache": cache.cache,
     "route": route.route,
 }.items():
     app.add_typer(group, name=name)
-command(app, "usage")(money.usage)
-command(app, "invoice")(money.invoice)
+command(app, "usage")(billing.usage)
+command(app, "invoice")(billing.invoice)
 
 File = Annotated[Path, typer.Argument(help="A Serve config file that holds a Penstock application.")]
 
@@ -73,8 +73,8 @@ def graph(
     file: File = DEFAULT, *, mermaid: Annotated[bool, typer.Option(help="Print Mermaid for documents.")] = False
 ) -> None:
     """Draw the configured graph."""
-    from app.diagram import lines
-    from app.diagram import mermaid as as_mermaid
+    from app.cli.diagram import lines
+    from app.cli.diagram import mermaid as as_mermaid
 
     config = loaded(file)
     if mermaid:
@@ -109,8 +109,8 @@ def prepare(config: Config) -> None:
     """Prepare every bundled model with a progress bar each; leaves with the fault and its fix."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from app.models import ModelError
-    from app.models import prepare as prepare_models
+    from app.models.catalog import ModelError
+    from app.models.catalog import prepare as prepare_models
 
     columns = (
         TextColumn("{task.fields[name]:<22}"),
@@ -141,7 +141,7 @@ def chat(
 ) -> None:
     """Talk to a running graph, and see after each answer what happened to the call."""
     from app.cli.chat import talk
-    from app.state import development_key
+    from app.installation.paths import development_key
 
     try:
         talk(out, url, key or development_key(), model)

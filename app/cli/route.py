@@ -15,12 +15,12 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from app.cli import show
+from app.cli import output
 from app.cli.admin import DEFAULT, Desk, command
 from app.config import Config, ConfigError, load_file
-from app.models import ModelError
-from app.rules.calibration import Cut, cuts
-from app.rules.routing import tier_for
+from app.models.catalog import ModelError
+from app.routing.calibration import Cut, cuts
+from app.routing.catalog import tier_for
 
 route = typer.Typer(no_args_is_help=True, help="How `auto` picks a tier.")
 FEW = 300
@@ -48,17 +48,17 @@ def calibrate(
         scores = _scored(config, prompts(sample)) if sample else list(_audited(desk, since))
         found = cuts(scores, wanted)
     except (ValueError, OSError, ConfigError, ModelError) as error:
-        show.fail(str(error))
+        output.fail(str(error))
     if desk.as_json:
-        show.as_json({"scores": len(scores), "tiers": {n: _json(cut) for n, cut in zip(names, found, strict=True)}})
+        output.as_json({"scores": len(scores), "tiers": {n: _json(cut) for n, cut in zip(names, found, strict=True)}})
     else:
         _print(names, found, config, len(scores))
     if write:
         try:
             rewrite(desk.config, dict(zip(names, (cut.above for cut in found), strict=True)))
         except ConfigError as error:
-            show.fail(str(error))
-        show.line(f"{desk.config} is written: `serve deploy {desk.config}` brings it to the running gateways")
+            output.fail(str(error))
+        output.line(f"{desk.config} is written: `serve deploy {desk.config}` brings it to the running gateways")
 
 
 @route.command("explain")
@@ -71,9 +71,9 @@ def explain(
     try:
         (score,) = _scored(loaded, [text])
     except ModelError as error:
-        show.fail(str(error))
+        output.fail(str(error))
     tier = tier_for(score, loaded.policy.tiers)
-    show.line(f"{tier}: score {score:.4f}, which reaches {loaded.policy.tiers[tier].above:g}")
+    output.line(f"{tier}: score {score:.4f}, which reaches {loaded.policy.tiers[tier].above:g}")
 
 
 def prompts(path: Path) -> list[str]:
@@ -111,7 +111,7 @@ def _prompt(row: Any) -> Any:
 
 def _scored(config: Config, texts: list[str]) -> list[float]:
     """The scores, by the config's own models."""
-    from app.wiring import inline
+    from app.runtime.wiring import inline
 
     async def work() -> list[float]:
         encoder, head = inline(config.graph, "encoder"), inline(config.graph, "complexity")
@@ -128,7 +128,7 @@ def _scored(config: Config, texts: list[str]) -> list[float]:
 def _audited(desk: Desk, since: str) -> Iterator[float]:
     """The scores of past `auto` calls, newest first: numbers only, no text is kept for this."""
     before: float | None = None
-    after = show.when(since, ago=True)
+    after = output.when(since, ago=True)
     while True:
         page = desk.api.get("/audit", kind="call", limit=PAGE, after=after, before=before)["data"]
         for record in page:
@@ -158,8 +158,8 @@ def _print(names: list[str], found: Iterable[Cut], config: Config, count: int) -
         error = 1.96 * math.sqrt(cut.got * (1 - cut.got) / count)
         was = config.policy.tiers[name].above
         rows.append((name, f"{was:g}", f"{cut.above:g}", f"{cut.wanted:.1%}", f"{cut.got:.1%} ± {error:.1%}"))
-    show.table(("tier", "above was", "above", "wanted", "of the sample"), rows)
-    show.line(f"{count} scores{': few; a share of some percent needs more' if count < FEW else ''}")
+    output.table(("tier", "above was", "above", "wanted", "of the sample"), rows)
+    output.line(f"{count} scores{': few; a share of some percent needs more' if count < FEW else ''}")
 
 
 def _json(cut: Cut) -> dict[str, float]:
@@ -170,7 +170,7 @@ def _loaded(file: Path) -> Config:
     try:
         return load_file(file)
     except ConfigError as error:
-        show.fail(str(error))
+        output.fail(str(error))
 
 
 def rewrite(file: Path, above: dict[str, float]) -> None:

@@ -13,9 +13,8 @@ Unknown keys are errors, and what does not fit together is refused before any re
 """
 
 from app.config.base import ConfigError, Strict, choose
-from app.config.files import Config, check, load_file, parse_graph, parse_policy
 from app.config.graph import Accelerator, FakePool, Graph, Pool, Port, Scale, Split, State, UpstreamPool, VllmPool
-from app.config.order import BEFORE, PAIRS, REQUIRED, ROOMS, check_order
+from app.config.load import Config, check, load_file, parse_graph, parse_policy
 from app.config.policy import (
     EMBEDDING,
     MODERATION,
@@ -31,6 +30,7 @@ from app.config.policy import (
     Tier,
 )
 from app.config.recall import Recall
+from app.config.stage_order import BEFORE, PAIRS, REQUIRED, ROOMS, check_order
 
 __all__ = [
     "BEFORE",

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from app.config.adapters import ADAPTERS, load
 from app.config.base import Strict, choose
 from app.config.policy import Policy
-from app.registry import ADAPTERS, load
 
 
 class Scale(Strict):

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from app.config.alerts import Door, Sight, Watch
 from app.config.base import Strict, choose
 from app.config.batches import Batches
-from app.config.order import ROOMS, check_order
 from app.config.recall import Recall
 from app.config.route import Route
-from app.config.watch import Door, Sight, Watch
-from app.ports import Action, Hiding
+from app.config.stage_order import ROOMS, check_order
+from app.core.ports import Action, Hiding
 
 
 class Prices(Strict):

@@ -12,13 +12,13 @@ from typing import Any
 
 import uvicorn
 
-from app.adapters.fakes import FakeEngine
-from app.adapters.journal import Journal
-from app.adapters.sql.ledger import SqlLedger
-from app.adapters.sql.store import Store
-from app.gateway import Gateway
-from app.http.app import Desk, create_app
-from app.ports import UsageRow
+from app.api.app import Desk, create_app
+from app.billing.ledger.ledger import SqlLedger
+from app.billing.ledger.outbox import Journal
+from app.core.ports import UsageRow
+from app.db.store import Store
+from app.pipeline.gateway import Gateway
+from app.testing.fakes import FakeEngine
 from tests.contracts.ledger_kit import SECRETS
 from tests.kit import Kit, graph, policy
 

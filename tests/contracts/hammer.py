@@ -10,8 +10,8 @@ import sys
 from collections import Counter
 from decimal import Decimal
 
-from app.adapters.sql.schema import reservations
-from app.ports import Denied, Vigilance
+from app.core.ports import Denied, Vigilance
+from app.db.schema import reservations
 from tests.contracts.ledger_kit import HOLD, sql_world
 
 

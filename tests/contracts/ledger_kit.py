@@ -10,16 +10,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, select
 
-from app.adapters.fakes import FakeLedger
-from app.adapters.sql.balances import Balance
-from app.adapters.sql.ledger import SqlLedger
-from app.adapters.sql.office import Office
-from app.adapters.sql.schema import audit, chains, reservations, to_nano, usage
-from app.adapters.sql.store import Store
-from app.ports import Denied, Ledger, Principal, Reservation, UsageRow
-from app.rules.chain import GENESIS, Record, sign
-from app.rules.terms import Terms
-from app.secret import Secrets
+from app.audit.records import GENESIS, Record, sign
+from app.billing.ledger.balances import Balance
+from app.billing.ledger.ledger import SqlLedger
+from app.core.ports import Denied, Ledger, Principal, Reservation, UsageRow
+from app.core.terms import Terms
+from app.db.schema import audit, chains, reservations, to_nano, usage
+from app.db.store import Store
+from app.installation.secrets import Secrets
+from app.tenancy.admin import Office
+from app.testing.fakes import FakeLedger
 
 START = 1_700_000_000.0
 MIDNIGHT = START + 6_400

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from app.adapters.sql.audit import AuditLog, Fault, Verification
-from app.adapters.sql.chain import append
-from app.adapters.sql.errors import LedgerError
-from app.adapters.sql.refusals import UnknownError
-from app.adapters.sql.schema import usage
-from app.adapters.sql.store import Store
-from app.ports import Principal
-from app.rules.chain import OPERATOR, Entry, Record
-from app.rules.terms import Terms
-from app.secret import Secrets
+from app.audit.chain import append
+from app.audit.log import AuditLog, Fault, Verification
+from app.audit.records import OPERATOR, Entry, Record
+from app.core.ports import Principal
+from app.core.terms import Terms
+from app.db.errors import LedgerError
+from app.db.refusals import UnknownError
+from app.db.schema import usage
+from app.db.store import Store
+from app.installation.secrets import Secrets
 from tests.contracts.ledger_kit import SECRETS, START, SqlWorld, sql_world
 
 DAY = 86_400.0

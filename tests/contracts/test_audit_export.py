@@ -14,12 +14,12 @@ import pytest
 from pyarrow import parquet
 from sqlalchemy import text
 
-from app.adapters.sql.audit import AuditLog, Exported, Fault, Format
-from app.adapters.sql.chain import append
-from app.adapters.sql.errors import LedgerError
-from app.adapters.sql.store import Store
-from app.rules.chain import GENESIS, Entry
-from app.secret import Secrets
+from app.audit.chain import append
+from app.audit.log import AuditLog, Exported, Fault, Format
+from app.audit.records import GENESIS, Entry
+from app.db.errors import LedgerError
+from app.db.store import Store
+from app.installation.secrets import Secrets
 from tests.contracts.ledger_kit import SECRETS
 
 OTHER = Secrets("another secret, also as long as one must be")

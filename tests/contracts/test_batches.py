@@ -16,23 +16,23 @@ import orjson
 import pytest
 from sqlalchemy import select
 
-from app.adapters.blobs import Blobs
-from app.adapters.fakes import FakeEngine
-from app.adapters.sql.batch_work import Work
-from app.adapters.sql.batches import Batches, New
-from app.adapters.sql.errors import LedgerError
-from app.adapters.sql.files import Files, new_id
-from app.adapters.sql.ledger import SqlLedger
-from app.adapters.sql.office import Office
-from app.adapters.sql.schema import batch_lines, reservations, usage
-from app.adapters.sql.store import Store
-from app.batches.lines import Lines
+from app.api.app import Desk, create_app
+from app.batches.blobs import Blobs
+from app.batches.files import Files, new_id
 from app.batches.model import Answer, Batch, Entry, File, Job, Line, Order, Owner, Problem, State
+from app.batches.queue import Work
+from app.batches.runner import Lines
+from app.batches.scheduling import WINDOW
+from app.batches.store import Batches, New
 from app.batches.worker import Worker
+from app.billing.ledger.ledger import SqlLedger
 from app.config import ROOMS
-from app.http.app import Desk, create_app
-from app.rules.batches import WINDOW
-from app.rules.terms import Terms
+from app.core.terms import Terms
+from app.db.errors import LedgerError
+from app.db.schema import batch_lines, reservations, usage
+from app.db.store import Store
+from app.tenancy.admin import Office
+from app.testing.fakes import FakeEngine
 from tests.batch_kit import CHAT, lines, task
 from tests.contracts.ledger_kit import SECRETS, Clock
 from tests.kit import Kit

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.ports import Complexity, Vector
-from app.registry import load
+from app.config.adapters import load
+from app.core.ports import Complexity, Vector
 
 HARD = (
     "Prove that every bounded sequence of real numbers has a convergent subsequence, then derive a tight bound on "

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, insert, select, update
 
-from app.adapters.sql.audit import AuditLog
-from app.adapters.sql.contents import Contents
-from app.adapters.sql.erase import Erased, erase
-from app.adapters.sql.errors import LedgerError
-from app.adapters.sql.notices import Notices
-from app.adapters.sql.refusals import UnknownError
-from app.adapters.sql.schema import contents, deliveries, idempotency, keys, projects, tenants, webhooks
-from app.adapters.sql.store import Store
-from app.rules.chain import OPERATOR
-from app.secret import SealError, Secrets
+from app.audit.contents import Contents
+from app.audit.log import AuditLog
+from app.audit.records import OPERATOR
+from app.db.errors import LedgerError
+from app.db.refusals import UnknownError
+from app.db.schema import contents, deliveries, idempotency, keys, projects, tenants, webhooks
+from app.db.store import Store
+from app.installation.secrets import SealError, Secrets
+from app.notifications.outbox import Notices
+from app.tenancy.erasure import Erased, erase
 from tests.contracts.ledger_kit import SECRETS, START, SqlWorld, sql_world
 
 SAID = b'{"messages": ["my name is Ada Lovelace"]}'

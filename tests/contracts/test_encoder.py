@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.models import prepare
-from app.ports import Encoder
-from app.registry import load
+from app.config.adapters import load
+from app.core.ports import Encoder
+from app.models.catalog import prepare
 
 
 @pytest.fixture(scope="module", params=["fake", "minilm"])

@@ -18,12 +18,12 @@ import httpx
 import pytest
 from sqlalchemy import Connection, event
 
-from app.adapters.journal import Journal
-from app.adapters.journal_files import decode
-from app.adapters.sql.errors import LedgerError
-from app.adapters.sql.schema import reservations, to_nano, usage
-from app.ports import Principal, UsageRow
-from app.rules.pricing import Price, cost
+from app.billing.ledger.outbox import Journal
+from app.billing.ledger.outbox_files import decode
+from app.billing.pricing import Price, cost
+from app.core.ports import Principal, UsageRow
+from app.db.errors import LedgerError
+from app.db.schema import reservations, to_nano, usage
 from tests.contracts.ledger_kit import SqlWorld, row, sql_world
 from tests.kit import PRICE, free_port, until
 from tests.postgres import Server, own_server

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.blobs import BlobError, Blobs, MissingBlobError
-from app.adapters.sql.batches import Batches, New
-from app.adapters.sql.erase import erase
-from app.adapters.sql.files import Files, InUseError
-from app.adapters.sql.office import Office
-from app.adapters.sql.store import Store
-from app.batches.archive import Archive
+from app.batches.blobs import BlobError, Blobs, MissingBlobError
+from app.batches.files import Files, InUseError
 from app.batches.model import File, Owner
+from app.batches.service import Archive
+from app.batches.store import Batches, New
+from app.db.store import Store
+from app.tenancy.admin import Office
+from app.tenancy.erasure import erase
 from tests.contracts.ledger_kit import SECRETS, START, Clock
 
 ACME = Owner("acme", "", "key_1")

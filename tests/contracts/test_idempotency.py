@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import select
 
-from app.adapters.sql.errors import LedgerError
-from app.adapters.sql.idempotency import Busy, Differs, Fresh, Idempotency, Stored
-from app.adapters.sql.schema import idempotency
-from app.adapters.sql.store import Store
-from app.secret import Secrets
+from app.api.stored.idempotency import Busy, Differs, Fresh, Idempotency, Stored
+from app.db.errors import LedgerError
+from app.db.schema import idempotency
+from app.db.store import Store
+from app.installation.secrets import Secrets
 from tests.contracts.ledger_kit import Clock
 
 SECRETS = Secrets("the secret of an installation for tests")

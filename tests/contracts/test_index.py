@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.adapters.faiss import FaissIndex
-from app.adapters.fakes import FakeIndex
-from app.ports import Hit, Index, Vector
+from app.cache.faiss.index import FaissIndex
+from app.core.ports import Hit, Index, Vector
+from app.testing.fakes import FakeIndex
 
 DIM = 8
 P = "acme/small/v1/abc"

@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
-from app.adapters.invoices import as_csv, as_html, as_json, invoice
-from app.adapters.sql.refusals import UnfitError, UnknownError
-from app.adapters.sql.schema import projects, tenants
-from app.adapters.sql.store import Store
-from app.rules.invoices import Invoice, Line, Period
+from app.billing.invoice import Invoice, Line, Period
+from app.billing.invoicing import as_csv, as_html, as_json, invoice
+from app.db.refusals import UnfitError, UnknownError
+from app.db.schema import projects, tenants
+from app.db.store import Store
 from tests.contracts.usage_kit import NOON, fill, fresh, used
 
 MARCH = datetime(2026, 3, 1, tzinfo=UTC).timestamp()

@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import pytest
 
-from app.ports import Denied, Reservation, Vigilance
-from app.rules.terms import Terms
+from app.core.ports import Denied, Reservation, Vigilance
+from app.core.terms import Terms
 from tests.contracts.ledger_kit import MIDNIGHT, World, world_of
 
 ONE, TWO = Decimal(1), Decimal(2)

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 import pytest
 
-from app.adapters.sql.schema import buckets, reservations
-from app.ports import Principal, Reservation
-from app.rules.terms import Terms
+from app.core.ports import Principal, Reservation
+from app.core.terms import Terms
+from app.db.schema import buckets, reservations
 from tests.contracts.ledger_kit import HOLD, MIDNIGHT, SqlWorld, sql_world
 
 DAY = 86_400

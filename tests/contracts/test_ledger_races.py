@@ -17,15 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, func, select
 
-from app.adapters.sql import balances, projects, tenants
-from app.adapters.sql.books import Op, Reserve, Settle
-from app.adapters.sql.database import parse, sqlite_engine
-from app.adapters.sql.ledger import SqlLedger
-from app.adapters.sql.migrations import migrate
-from app.adapters.sql.schema import accounts, buckets, reservations, usage
-from app.adapters.sql.transactions import Rules, apply
-from app.ports import Principal, Reservation
-from app.rules.terms import Terms
+from app.billing.ledger import balances
+from app.billing.ledger.decisions import Op, Reserve, Settle
+from app.billing.ledger.ledger import SqlLedger
+from app.billing.ledger.transactions import Rules, apply
+from app.core.ports import Principal, Reservation
+from app.core.terms import Terms
+from app.db.database import parse, sqlite_engine
+from app.db.migrations import migrate
+from app.db.schema import accounts, buckets, reservations, usage
+from app.tenancy import projects, tenants
 from tests.contracts.ledger_kit import HOLD, SECRETS, START, SqlWorld, row, sql_world
 
 ROOT = Path(__file__).parents[2]

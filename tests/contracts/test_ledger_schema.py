@@ -12,12 +12,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from app.adapters.sql.audit import AuditLog
-from app.adapters.sql.database import connect, parse
-from app.adapters.sql.identity import digest
-from app.adapters.sql.migrations import run, upgrade
-from app.adapters.sql.schema import buckets, metadata, reservations, usage
-from app.ports import Limit
+from app.audit.log import AuditLog
+from app.core.ports import Limit
+from app.db.database import connect, parse
+from app.db.migrations import run, upgrade
+from app.db.schema import buckets, metadata, reservations, usage
+from app.tenancy.identity import digest
 from tests.contracts.ledger_kit import SECRETS, START, sql_world
 
 T = TypeVar("T")

@@ -14,12 +14,12 @@ import orjson
 import pytest
 from sqlalchemy import delete, event, update
 
-from app.adapters.sql.ledger import LedgerError, SqlLedger
-from app.adapters.sql.schema import audit, notices, usage
-from app.adapters.sql.store import Store
-from app.adapters.sql.transactions import values
-from app.ports import Reservation, UsageRow
-from app.rules.terms import Terms
+from app.billing.ledger.ledger import LedgerError, SqlLedger
+from app.billing.ledger.transactions import values
+from app.core.ports import Reservation, UsageRow
+from app.core.terms import Terms
+from app.db.schema import audit, notices, usage
+from app.db.store import Store
 from tests.contracts.ledger_kit import HOLD, NOBODY, SECRETS, Clock, SqlWorld, row, sql_world
 
 ONE = Decimal(1)

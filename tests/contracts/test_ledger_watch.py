@@ -12,10 +12,10 @@ from typing import Any
 import orjson
 import pytest
 
-from app.adapters.sql.schema import notices
-from app.ports import Notice, Principal, Vigilance
-from app.rules.chain import Record
-from app.rules.terms import Terms
+from app.audit.records import Record
+from app.core.ports import Notice, Principal, Vigilance
+from app.core.terms import Terms
+from app.db.schema import notices
 from tests.contracts.ledger_kit import HOLD, MIDNIGHT, START, SqlWorld, sql_world
 
 TEN = Decimal(10)

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from app.adapters.sql.errors import LedgerError
-from app.adapters.sql.notices import ATTEMPTS, Delivery, Notices, backoff, post
-from app.adapters.sql.schema import audit, tenants, webhooks
-from app.adapters.sql.store import Store
-from app.adapters.webhooks import Dispatcher, message_id
-from app.ports import Notice
-from app.rules.chain import OPERATOR
-from app.secret import Secrets
-from tests.adapters.test_webhooks import Receiver, sending
+from app.audit.records import OPERATOR
+from app.core.ports import Notice
+from app.db.errors import LedgerError
+from app.db.schema import audit, tenants, webhooks
+from app.db.store import Store
+from app.installation.secrets import Secrets
+from app.notifications.dispatcher import Dispatcher, message_id
+from app.notifications.outbox import ATTEMPTS, Delivery, Notices, backoff, post
 from tests.contracts.ledger_kit import START, Clock
 from tests.kit import until
+from tests.notifications.test_dispatcher import Receiver, sending
 
 SECRETS = Secrets("the secret of an installation for tests")
 URL = "https://hooks.example.org/T000/very-secret-path"

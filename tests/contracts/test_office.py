@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from app.adapters.sql.erase import erase
-from app.adapters.sql.ledger import LedgerError, SqlLedger
-from app.adapters.sql.office import Office
-from app.adapters.sql.plans import stored
-from app.adapters.sql.refusals import TakenError, UnfitError, UnknownError
-from app.adapters.sql.schema import audit, keys, plans, tenants
-from app.adapters.sql.store import Store
-from app.ports import Denied, Principal, Reservation, Safety
-from app.rules.chain import OPERATOR, Record, sign
-from app.rules.terms import DEFAULT_PLANS, SafetyTerms, Terms
-from app.secret import Secrets
+from app.audit.records import OPERATOR, Record, sign
+from app.billing.ledger.ledger import LedgerError, SqlLedger
+from app.core.ports import Denied, Principal, Reservation, Safety
+from app.core.terms import DEFAULT_PLANS, SafetyTerms, Terms
+from app.db.refusals import TakenError, UnfitError, UnknownError
+from app.db.schema import audit, keys, plans, tenants
+from app.db.store import Store
+from app.installation.secrets import Secrets
+from app.tenancy.admin import Office
+from app.tenancy.erasure import erase
+from app.tenancy.plans import stored
 from tests.contracts.ledger_kit import START, Clock, row
 
 SECRETS = Secrets("an installation's secret, long enough")

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.adapters.sql.reports import By, Percentiles, Summary, percentiles_by, usage_by
-from app.adapters.sql.store import Store
+from app.billing.reports import By, Percentiles, Summary, percentiles_by, usage_by
+from app.db.store import Store
 from tests.contracts.usage_kit import NOON, fill, fresh, used
 
 GROUPS: dict[By, str] = {

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from app.adapters.sql.erase import erase
-from app.adapters.sql.errors import LedgerError
-from app.adapters.sql.office import Office
-from app.adapters.sql.responses import MONTH, Kept, Responses
-from app.adapters.sql.schema import responses, tenants
-from app.adapters.sql.store import Store
-from app.secret import Secrets
+from app.api.stored.responses import MONTH, Kept, Responses
+from app.db.errors import LedgerError
+from app.db.schema import responses, tenants
+from app.db.store import Store
+from app.installation.secrets import Secrets
+from app.tenancy.admin import Office
+from app.tenancy.erasure import erase
 from tests.contracts.ledger_kit import START, Clock
 
 SECRETS = Secrets("the secret of an installation for tests")

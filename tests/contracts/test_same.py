@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.models import prepare
-from app.ports import Same
-from app.registry import load
+from app.config.adapters import load
+from app.core.ports import Same
+from app.models.catalog import prepare
 
 QUESTION = "How do I reset my password?"
 NASTY = [

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.models import prepare
-from app.ports import Scrubber
-from app.registry import load
+from app.config.adapters import load
+from app.core.ports import Scrubber
+from app.models.catalog import prepare
 
 PARTS = [
     "Grace Hopper",

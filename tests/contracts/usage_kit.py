@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from app.adapters.sql.schema import usage
-from app.adapters.sql.store import Store
+from app.db.schema import usage
+from app.db.store import Store
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC).timestamp()
 _numbers = itertools.count()

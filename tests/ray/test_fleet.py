@@ -25,10 +25,10 @@ import pytest
 import yaml
 from sqlalchemy import Connection, func, select, text
 
-from app.adapters.sql.audit import AuditLog
-from app.adapters.sql.schema import accounts, reservations, usage
-from app.adapters.sql.store import Store
-from app.secret import Secrets
+from app.audit.log import AuditLog
+from app.db.schema import accounts, reservations, usage
+from app.db.store import Store
+from app.installation.secrets import Secrets
 from tests.graph import BIN, ROOT, wait_for_banner
 from tests.kit import free_port
 from tests.postgres import server

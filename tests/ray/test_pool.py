@@ -21,15 +21,15 @@ from ray.serve.config import RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 from transformers import AutoTokenizer
 
-from app import models
-from app.call import Call
 from app.config import Accelerator, Scale, Split, VllmPool
 from app.config import Generate as GenerateSettings
-from app.events import Failure, Message, Prompt, Token, Usage
-from app.ports import EngineError, Generation
-from app.rules.routing import Health, Menu
-from app.stages.generate import Generate
-from deployments.handles import Chat, ServeEngine, encode
+from app.core.call import Call
+from app.core.events import Failure, Message, Prompt, Token, Usage
+from app.core.ports import EngineError, Generation
+from app.models import catalog as models
+from app.pipeline.stages.generate import Generate
+from app.routing.catalog import Health, Menu
+from deployments.engine_client import Chat, ServeEngine, encode
 from deployments.pools import PREFIX_ROUTER, build_pool
 from tests.kit import WHO, graph, policy
 
@@ -176,7 +176,7 @@ async def test_a_prompt_too_long_is_the_callers_fault(engine: ServeEngine) -> No
 
 
 async def test_a_burst_leaves_the_pool_at_once_then_in_larger_pieces_and_whole() -> None:
-    from deployments.engines import coalesce  # loads vLLM
+    from deployments.vllm_server import coalesce  # loads vLLM
 
     async def burst() -> AsyncGenerator[list[int], None]:
         for number in range(20):
@@ -190,7 +190,7 @@ async def test_a_burst_leaves_the_pool_at_once_then_in_larger_pieces_and_whole()
 
 
 async def test_what_breaks_in_the_engine_passes_through_after_what_it_said() -> None:
-    from deployments.engines import coalesce  # loads vLLM
+    from deployments.vllm_server import coalesce  # loads vLLM
 
     async def broken() -> AsyncGenerator[int, None]:
         yield 1

@@ -1,1 +1,0 @@
-"""Ports implemented with real libraries, one module each, and the fakes that ship with them."""

@@ -1,0 +1,305 @@
+"""A call's events as an HTTP response: OpenAI's JSON, or its server-sent events.
+
+The response runs the call. When the client hangs up, or the server cancels the request, the events are closed,
+which aborts the engine and settles the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app.api.errors import error_headers
+from app.api.headers import of_call
+from app.api.openai.moderation_categories import of_call as judged
+from app.core.call import Call
+from app.core.errors import ApiError
+from app.core.events import Event, Failure, Refusal, Token, ToolDelta, Usage
+from app.core.stage import Events
+from app.pipeline.gateway import Gateway
+from app.pipeline.stages.moderate import Later, Reader
+
+SSE = "text/event-stream; charset=utf-8"
+JSON = "application/json"
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment of a stream that has nothing to say: clients and proxies close a connection that is silent for long."""
+
+
+class CallResponse(Response):
+    """Runs a call and sends what it yields. Subclasses shape it: `_run(send)`."""
+
+    def __init__(self, gateway: Gateway, call: Call, events: Events) -> None:
+        self.gateway = gateway
+        self.call = call
+        self.events = events
+        self.model_ids = gateway.menu.model_ids
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        work = asyncio.ensure_future(self._closing(send))
+        self.gateway.in_flight += 1
+        work.add_done_callback(self._left)
+        gone = asyncio.ensure_future(_hung_up(receive))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            if not work.done():
+                work.cancel()
+            # Shielded: a second cancellation must not leave before the events are closed.
+            await asyncio.shield(asyncio.wait({work}))
+        if not work.cancelled():
+            work.result()
+
+    def _left(self, _: asyncio.Task[None]) -> None:
+        # As a callback: a client who asks again on receipt of its answer finds its place free.
+        self.gateway.in_flight -= 1
+
+    async def _closing(self, send: Send) -> None:
+        async with aclosing(self.events):
+            await self._run(send)
+
+    async def _run(self, send: Send) -> None:
+        raise NotImplementedError
+
+    @property
+    def moderation(self) -> dict[str, Any]:
+        """`{"moderation": ...}` where the caller asked for it; else nothing."""
+        if not self.call.screen:
+            return {}
+        policy = self.gateway.policy
+        return {"moderation": judged(self.call, policy.moderate.thresholds, policy.moderations.model_id)}
+
+    @property
+    def model(self) -> str:
+        """The model that answered, or what was asked for when none did."""
+        return self.model_ids.get(self.call.pool or "", self.call.tier or self.call.model)
+
+
+async def _hung_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def send_head(send: Send, status: int, kind: str, headers: Mapping[str, str]) -> None:
+    """Begin the answer. kind: its content type."""
+    raw = [(b"content-type", kind.encode())] + [(k.encode(), v.encode("latin-1")) for k, v in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+
+
+async def send_json(send: Send, status: int, body: Any, headers: Mapping[str, str]) -> None:
+    """The whole answer, as JSON."""
+    content = orjson.dumps(body)
+    await send_head(send, status, JSON, {"content-length": str(len(content)), **headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def send_error(send: Send, error: ApiError, call: Call) -> None:
+    """The whole answer, as an error of this call's."""
+    await send_json(send, error.status, error.body(), error_headers(error) | of_call(call, settled=True))
+
+
+def usage_body(usage: Usage) -> dict[str, Any]:
+    """OpenAI's usage object."""
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.prompt + usage.completion,
+        "prompt_tokens_details": {"cached_tokens": usage.cached, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+    }
+
+
+def ends_call(event: Event) -> ApiError | None:
+    """The error of an event that ends the whole call."""
+    if isinstance(event, Failure):
+        return event.error
+    return event.error if isinstance(event, Refusal) and event.choice is None else None
+
+
+@dataclass(slots=True)
+class Choice:
+    """One choice of a whole answer, as it is put together from its Tokens."""
+
+    texts: list[str] = field(default_factory=list)
+    logprobs: list[Mapping[str, Any]] = field(default_factory=list)
+    tools: dict[int, dict[str, Any]] = field(default_factory=dict)
+    finish_reason: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return "".join(self.texts)
+
+    @property
+    def tool_calls(self) -> list[dict[str, Any]]:
+        """The whole tool calls, as OpenAI spells them."""
+        return [call for _, call in sorted(self.tools.items())]
+
+    def add(self, token: Token) -> None:
+        """Take its next Token in."""
+        self.logprobs.extend(token.logprobs or ())
+        self.finish_reason = token.finish_reason or self.finish_reason
+        if token.tool is None:
+            self.texts.append(token.text)
+            return
+        new = {"id": token.tool.id, "type": "function", "function": {"name": token.tool.name, "arguments": ""}}
+        self.tools.setdefault(token.tool.index, new)["function"]["arguments"] += token.tool.arguments
+
+
+async def collect(events: Events) -> dict[int, Choice] | ApiError:
+    """The whole answer by choice, or the error that ended the call."""
+    choices: dict[int, Choice] = {}
+    async for event in events:
+        if error := ends_call(event):
+            await events.aclose()
+            return error
+        if isinstance(event, Token):
+            choices.setdefault(event.choice, Choice()).add(event)
+        elif isinstance(event, Refusal):
+            choices.setdefault(event.choice or 0, Choice()).finish_reason = "content_filter"
+    return choices
+
+
+class ChatAnswer(CallResponse):
+    """`chat.completion`: the whole answer as one JSON object."""
+
+    async def _run(self, send: Send) -> None:
+        choices = await collect(self.events)
+        if isinstance(choices, ApiError):
+            await send_error(send, choices, self.call)
+            return
+        await send_json(send, 200, self._body(choices), of_call(self.call, settled=True))
+
+    def _body(self, choices: Mapping[int, Choice]) -> dict[str, Any]:
+        return {
+            "id": self.call.id,
+            "object": "chat.completion",
+            "created": int(self.call.created),
+            "model": self.model,
+            "choices": [
+                {
+                    "index": index,
+                    "message": _message(choice),
+                    "logprobs": {"content": choice.logprobs, "refusal": None} if choice.logprobs else None,
+                    "finish_reason": choice.finish_reason or "stop",
+                }
+                for index, choice in sorted(choices.items())
+            ],
+            "usage": usage_body(self.call.usage),
+            "service_tier": "default",
+            "system_fingerprint": f"fp_{self.call.pool or 'cache'}",
+            **self.moderation,
+        }
+
+
+def _message(choice: Choice) -> dict[str, Any]:
+    message = {"role": "assistant", "content": choice.text, "refusal": None}
+    calls = choice.tool_calls
+    return {**message, "content": choice.text or None, "tool_calls": calls} if calls else message
+
+
+class ChatStream(CallResponse):
+    """`chat.completion.chunk` events. The first Token, or the first keep-alive before it, decides the status.
+
+    Each event is asked for only once the server has taken the last: who reads slowly slows the engine's reader down.
+    """
+
+    def __init__(self, gateway: Gateway, call: Call, events: Events, *, include_usage: bool) -> None:
+        super().__init__(gateway, call, events)
+        self._include_usage = include_usage
+        self._opened: set[int] = set()
+        self._started = False
+
+    async def _run(self, send: Send) -> None:
+        patience = self.gateway.policy.generate.keep_alive
+        async with aclosing(Reader(self.events)) as reader:
+            while (event := await reader.next(patience)) is not None:
+                if isinstance(event, Later):
+                    await self._write(send, KEEP_ALIVE)
+                    continue
+                error = ends_call(event)
+                if error and not self._started:
+                    await reader.aclose()
+                    await send_error(send, error, self.call)
+                    return
+                if error or isinstance(event, Token | Refusal):
+                    await self._write(send, self._chunk(event))
+                if error:
+                    break
+            else:
+                await self._write(send, self._end())
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _write(self, send: Send, body: bytes) -> None:
+        if not self._started:
+            self._started = True
+            headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+            await send_head(send, 200, SSE, headers | of_call(self.call, settled=False))
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+
+    @cached_property
+    def _before(self) -> bytes:
+        """What every chunk begins with. Made for the first: only then is the model known."""
+        head = {
+            "id": self.call.id,
+            "object": "chat.completion.chunk",
+            "created": int(self.call.created),
+            "model": self.model,
+            "service_tier": "default",
+            "system_fingerprint": f"fp_{self.call.pool or 'cache'}",
+        }
+        if self._include_usage:
+            head["usage"] = None
+        return b"data: " + orjson.dumps(head)[:-1]
+
+    def _chunk(self, event: Event) -> bytes:
+        if isinstance(event, Token):
+            body = b""
+            if event.choice not in self._opened:
+                self._opened.add(event.choice)
+                body = self._delta(event.choice, {"role": "assistant", "content": "", "refusal": None})
+            if event.tool is not None:
+                body += self._delta(event.choice, {"tool_calls": [_tool_delta(event.tool)]})
+            elif event.text or event.logprobs:
+                body += self._delta(event.choice, {"content": event.text}, logprobs=event.logprobs)
+            return body + (self._delta(event.choice, {}, finish=event.finish_reason) if event.finish_reason else b"")
+        if isinstance(event, Refusal) and event.choice is not None:
+            return self._delta(event.choice, {}, finish="content_filter")
+        error = ends_call(event)
+        return b"data: " + orjson.dumps(error.body()) + b"\n\n" if error else b""
+
+    def _delta(self, index: int, delta: dict[str, Any], *, logprobs: Any = None, finish: str | None = None) -> bytes:
+        choice = {
+            "index": index,
+            "delta": delta,
+            "logprobs": {"content": logprobs, "refusal": None} if logprobs else None,
+            "finish_reason": finish,
+        }
+        return self._before + b',"choices":[' + orjson.dumps(choice) + b"]}\n\n"
+
+    def _end(self) -> bytes:
+        end = b"data: [DONE]\n\n"
+        if self._include_usage:
+            counted = usage_body(self.call.usage)
+            before = self._before.removesuffix(b',"usage":null')
+            end = before + b',"choices":[],"usage":' + orjson.dumps(counted) + b"}\n\n" + end
+        if self.moderation:
+            end = self._before + b',"choices":[],' + orjson.dumps(self.moderation)[1:] + b"\n\n" + end
+        return end
+
+
+def _tool_delta(tool: ToolDelta) -> dict[str, Any]:
+    """A piece of a tool call as OpenAI streams it: id, type and name once, with its first piece."""
+    function: dict[str, Any] = {"arguments": tool.arguments}
+    if tool.id is None:
+        return {"index": tool.index, "function": function}
+    return {"index": tool.index, "id": tool.id, "type": "function", "function": {"name": tool.name, **function}}

@@ -1,0 +1,111 @@
+"""A call as an Anthropic message: one JSON object, or its stream of named events.  route -> [answer] -> content."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.types import Send
+
+from app.api.answer import CallResponse, ends_call, send_json
+from app.api.anthropic.content import Content
+from app.api.anthropic.errors import fault_body, id_header, status_of
+from app.api.errors import error_headers
+from app.api.headers import of_call
+from app.api.sse import NamedEvents, named
+from app.core.call import Call
+from app.core.errors import ApiError
+from app.core.events import Refusal, Token
+from app.core.stage import Events
+from app.pipeline.gateway import Gateway
+
+
+class MessageAnswer(CallResponse):
+    """The whole message as one JSON object."""
+
+    async def _run(self, send: Send) -> None:
+        content = Content()
+        async for event in self.events:
+            if error := ends_call(event):
+                await self.events.aclose()
+                await send_fault(send, error, self.call)
+                return
+            if isinstance(event, Token):
+                list(content.add(event))
+            elif isinstance(event, Refusal):
+                content.stop("content_filter")
+        list(content.end())
+        body = {**_head(self.call, self.model), "content": content.blocks, **_end(content), "usage": _usage(self.call)}
+        await send_json(send, 200, body, of_call(self.call, settled=True) | id_header())
+
+
+class MessageStream(NamedEvents):
+    """The message as it grows."""
+
+    def __init__(self, gateway: Gateway, call: Call, events: Events) -> None:
+        super().__init__(gateway, call, events)
+        self._content = Content()
+
+    def head(self) -> dict[str, str]:
+        """As every stream's, and Anthropic's request id."""
+        return super().head() | id_header()
+
+    def opening(self) -> bytes:
+        """The empty message. Its counts are what is known by now; those at the end hold."""
+        message = {**_head(self.call, self.model), "content": [], "stop_reason": None, "stop_sequence": None}
+        return named("message_start", {"message": {**message, "usage": _usage(self.call)}}) + self.quiet()
+
+    def piece(self, event: Token | Refusal) -> bytes:
+        """What a Token does to the blocks."""
+        if isinstance(event, Refusal):
+            self._content.stop("content_filter")
+            return b""
+        return b"".join(named(*happening) for happening in self._content.add(event))
+
+    async def ending(self) -> bytes:
+        """The last block's end, why it ended, and that it did."""
+        last = b"".join(named(*happening) for happening in self._content.end())
+        delta = named("message_delta", {"delta": _end(self._content), "usage": _usage(self.call)})
+        return last + delta + named("message_stop", {})
+
+    def broken(self, error: ApiError) -> bytes:
+        """Anthropic's error, as an event."""
+        return named("error", fault_body(error))
+
+    def quiet(self) -> bytes:
+        """Anthropic's own keep-alive."""
+        return named("ping", {})
+
+    async def refused(self, send: Send, error: ApiError) -> None:
+        """Anthropic's error, with its status."""
+        await send_fault(send, error, self.call)
+
+
+async def send_fault(send: Send, error: ApiError, call: Call) -> None:
+    """The whole answer, as an error of this call's."""
+    headers = error_headers(error) | of_call(call, settled=True) | id_header()
+    await send_json(send, status_of(error), fault_body(error), headers)
+
+
+def _head(call: Call, model: str) -> dict[str, Any]:
+    return {"id": f"msg_{call.id.rpartition('-')[2]}", "type": "message", "role": "assistant", "model": model}
+
+
+def _end(content: Content) -> dict[str, Any]:
+    refused = content.stop_reason == "refusal"
+    why = "The rest of the answer was stopped by the output moderator."
+    return {
+        "stop_reason": content.stop_reason,
+        "stop_sequence": content.stop_sequence,
+        "stop_details": {"type": "refusal", "category": None, "explanation": why} if refused else None,
+    }
+
+
+def _usage(call: Call) -> dict[str, Any]:
+    """What was read anew and what came from the engine's prefix cache are counted apart, as Anthropic does."""
+    used = call.usage
+    return {
+        "input_tokens": used.prompt - used.cached,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": used.cached,
+        "output_tokens": used.completion,
+    }

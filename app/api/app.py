@@ -1,0 +1,115 @@
+"""The HTTP surface as one ASGI app: OpenAI's routes and errors over a Gateway."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from app.api.anthropic import route as messages
+from app.api.auth import door_of
+from app.api.errors import JsonError
+from app.api.headers import Stamp
+from app.api.openai import batches, embeddings, files, models, moderations, tokenize
+from app.api.openai.chat import route as chat
+from app.api.openai.completions import route as completions
+from app.api.openai.responses import route as responses
+from app.api.openapi import document
+from app.api.ops import health as ops
+from app.api.stored.idempotency import Idempotency
+from app.api.stored.responses import Responses
+from app.batches.service import Archive
+from app.core import errors
+from app.core.errors import ApiError
+from app.core.ports import PortError
+from app.pipeline.gateway import Gateway
+from app.tenancy.admin import Office
+
+log = logging.getLogger(__name__)
+
+
+async def _api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)  # noqa: S101 - registered for this class
+    return JsonError(error)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    known = {404: errors.route_not_found, 405: errors.method_not_allowed}
+    if error.status_code in known:
+        return JsonError(known[error.status_code](request.method, request.url.path), dict(error.headers or {}))
+    return JsonError(ApiError(error.status_code, str(error.detail)))
+
+
+async def _port_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, PortError)  # noqa: S101 - registered for this class
+    log.error("%s", error)
+    return JsonError(errors.room_unavailable(error.port))
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=499)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the HTTP surface needs beside the gateway. metrics: what /metrics answers, as (body, content type).
+
+    told: hears of requests that were stopped before they were calls. office, admin_key: None is no admin API.
+    responses: None stores none. archive: None is no files and no batches.
+    """
+
+    metrics: Callable[[], tuple[bytes, str]]
+    told: Callable[[str], None] = lambda _: None
+    idempotency: Idempotency | None = None
+    office: Office | None = None
+    admin_key: str = ""
+    responses: Responses | None = None
+    archive: Archive | None = None
+
+
+def create_app(gateway: Gateway, desk: Desk, *, sends_id: bool = True, lifespan: Any = None) -> ASGIApp:
+    """`sends_id`: as headers.Stamp. `lifespan`: as FastAPI's."""
+    # No redirect where a slash too many was sent: OpenAI answers 404, and clients do not follow a POST.
+    app = FastAPI(title="Penstock", docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
+    app.state.gateway = gateway
+    app.state.metrics = desk.metrics
+    app.state.told = desk.told
+    app.state.idempotency = desk.idempotency
+    app.state.responses = desk.responses
+    for routes in (chat, completions, responses, messages, embeddings, moderations, tokenize, models, ops):
+        app.include_router(routes.router)
+    if desk.archive is not None:
+        app.state.archive = desk.archive
+        for kept in (files, batches):
+            app.include_router(kept.router)
+    if desk.office is not None:
+        from app.api.ops import console, insight
+
+        app.state.office = desk.office
+        for pages in (console, insight):
+            app.include_router(pages.router)
+    if desk.office is not None and desk.admin_key:
+        from app.api.admin import install
+
+        install(
+            app,
+            desk.office,
+            desk.admin_key,
+            door=lambda: door_of(app),
+            currency=gateway.graph.state.currency,
+            index=gateway.services.index,
+        )
+    document.install(app)
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(PortError, _port_error)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    return Stamp(app, sends_id=sends_id)

@@ -1,0 +1,57 @@
+"""Whose call is it? Checked before the body is read, so that a stranger costs next to nothing."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+
+from app.api.ip_limits import Door
+from app.core import errors
+from app.core.call import LINE
+from app.core.ports import Ledger, Principal
+
+
+def presented_key(request: Request) -> str | None:
+    """The key in `Authorization: Bearer`, `x-api-key` (Anthropic's) or `api-key` (Azure's)."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return request.headers.get("x-api-key") or request.headers.get("api-key")
+
+
+def door_of(app: Starlette) -> Door:
+    """The door as the policy in force has it: a changed one starts with fresh counts."""
+    state = app.state
+    settings = state.gateway.policy.door
+    if getattr(state, "door_settings", None) != settings:
+        state.door_settings = settings
+        state.door = Door(**settings.model_dump(), told=state.told)
+    door: Door = state.door
+    return door
+
+
+async def authenticate(request: Request, ledger: Ledger, scope: str) -> Principal:
+    """The key's owner, who may do what `scope` names. Raises ApiError (401, 403, 429)."""
+    line = LINE.get()
+    who = line.who if line else await _known(request, ledger)
+    if who.suspended:
+        raise errors.key_suspended(who.suspended)
+    if who.paused:
+        raise errors.tenant_paused(who.paused)
+    if who.scopes and scope not in who.scopes:
+        raise errors.missing_scope(scope)
+    return who
+
+
+async def _known(request: Request, ledger: Ledger) -> Principal:
+    """Whose key the request presents. Raises ApiError (401, 429)."""
+    door = door_of(request.app)
+    door.check(request)
+    key = presented_key(request)
+    who = await ledger.identify(key) if key else None
+    if who is None:
+        if key:
+            door.failed(request)
+        request.app.state.told("wrong_key" if key else "missing_key")
+        raise errors.wrong_key() if key else errors.missing_key()
+    return who

@@ -1,0 +1,140 @@
+"""Response headers: OpenAI's, and ours that tell what happened to a call."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+import traceback
+from collections.abc import Mapping
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.errors import JsonError
+from app.core import errors
+from app.core.call import REQUEST_ID, Call
+from app.core.ports import Window
+
+log = logging.getLogger(__name__)
+VERSION = "2020-10-01"
+FOUND = {"block": "blocked", "flag": "flagged", "throttle": "throttled"}
+"""What a room's finding did to the call, by its action."""
+_SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+CACHED = {"exact": "hit", "hit": "hit", "explore": "miss", "miss": "miss", "bypass": "bypass"}
+"""What a lookup came to, for the caller: `explore` is a miss from which the cache learns."""
+
+
+def duration(seconds: float) -> str:
+    """OpenAI's spelling: `12ms`, `1s`, `6m0s`, `1h0m0s`."""
+    if seconds < 1:
+        return f"{max(0, round(seconds * 1000))}ms"
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def rate_limits(windows: Mapping[str, Window]) -> dict[str, str]:
+    """`x-ratelimit-{limit,remaining,reset}-{requests,tokens}`."""
+    out = {}
+    for what, window in windows.items():
+        out[f"x-ratelimit-limit-{what}"] = str(window.limit)
+        out[f"x-ratelimit-remaining-{what}"] = str(max(0, window.remaining))
+        out[f"x-ratelimit-reset-{what}"] = duration(window.reset)
+    return out
+
+
+def of_call(call: Call, *, settled: bool) -> dict[str, str]:
+    """`x-penstock-*` and rate limits. The cost is known only once the call is settled: not on a stream."""
+    scrubbed = call.trail.get("scrub", {}).get("types", {})
+    looked = call.trail.get("recall", {})
+    # A stream that began with a keep-alive does not know yet which pool will answer.
+    sure = settled or call.first_token is not None
+    facts = {
+        "x-penstock-tier": call.tier,
+        "x-penstock-pool": call.pool if sure else None,
+        "x-penstock-region": call.region if sure else None,
+        "x-penstock-cache": CACHED.get(looked.get("result", "")),
+        "x-penstock-recall": "; ".join(f"{name}={value}" for name, value in looked.items()) or None,
+        "x-penstock-guard": _found(call, "guard"),
+        "x-penstock-leak": _found(call, "leak"),
+        "x-penstock-scrubbed": ",".join(f"{kind}={n}" for kind, n in sorted(scrubbed.items())) or "none",
+        "x-penstock-complexity": call.trail.get("route", {}).get("score"),
+        "x-penstock-route": _decision(call),
+        "x-penstock-call": call.id,
+        "x-penstock-cost": call.cost if settled else None,
+    }
+    return {name: str(v) for name, v in facts.items() if v is not None} | rate_limits(call.windows)
+
+
+def _found(call: Call, room: str) -> str | None:
+    return FOUND.get(call.trail.get(room, {}).get("action", ""))
+
+
+def _decision(call: Call) -> str | None:
+    """Why this tier, of an `auto` call: `score=0.0312; above=0; by=score`."""
+    route = call.trail.get("route", {})
+    if "by" not in route:
+        return None
+    return f"score={route['score']}; above={route['threshold']:g}; by={route['by']}"
+
+
+class Stamp:
+    """Outermost middleware: `x-request-id`, `openai-processing-ms` and `openai-version` on every answer,
+    and a 500 in OpenAI's shape where a handler broke. `X-Client-Request-Id` comes back as it was sent.
+
+    sends_id: False where a proxy in front sends the `x-request-id` that it gave the request.
+    """
+
+    def __init__(self, app: ASGIApp, *, sends_id: bool = True) -> None:
+        self._app = app
+        self._sends_id = sends_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = _sent(scope, b"x-request-id") or f"req_{secrets.token_hex(16)}"
+        served = REQUEST_ID.set(request_id)
+        client_id = _sent(scope, b"x-client-request-id")
+        begun = False
+
+        async def stamped(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                headers = MutableHeaders(scope=message)
+                if self._sends_id:
+                    headers["x-request-id"] = request_id
+                if client_id:
+                    headers["x-client-request-id"] = client_id
+                headers["openai-version"] = VERSION
+                headers["openai-processing-ms"] = str(round((time.perf_counter() - started) * 1000))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, stamped)
+        except Exception as error:
+            # Its message may quote the request: the log gets where it happened, the client an id to quote.
+            log.error("%s %s: %s\n%s", scope["path"], request_id, type(error).__name__, _frames(error))  # noqa: TRY400
+            if begun:
+                raise
+            await JsonError(errors.internal())(scope, receive, stamped)
+        finally:
+            REQUEST_ID.reset(served)
+
+
+def _sent(scope: Scope, name: bytes) -> str:
+    """A header's value when it is safe to log and to send back, else empty."""
+    value = next((v for k, v in scope["headers"] if k == name), b"").decode("latin-1")
+    return value if _SAFE_ID.fullmatch(value) else ""
+
+
+def _frames(error: Exception) -> str:
+    return "".join(traceback.format_tb(error.__traceback__))

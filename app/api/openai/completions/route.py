@@ -1,0 +1,40 @@
+"""`POST /v1/completions`: the engine continues each prompt as it stands, without a chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.openai.completions.answer import CompletionAnswer, CompletionStream
+from app.api.openai.completions.chunks import Part
+from app.api.openai.completions.request import CompletionRequest, read
+from app.api.request import Posted, posted
+from app.core import errors
+
+router = APIRouter()
+
+
+@router.post("/v1/completions", response_model=None)
+async def completions(request: Request) -> Response:
+    """Continue one prompt or several, streamed or whole. Never answered from the semantic cache."""
+    return await posted(request, "chat", _open)
+
+
+def _open(post: Posted) -> Response:
+    asked = read(post.body)
+    if not post.gateway.menu.tiers_of(asked.model):
+        raise errors.model_not_found(asked.model, post.gateway.menu.names)
+    parts = _parts(post, asked)
+    if asked.stream:
+        return CompletionStream(post.gateway, parts, include_usage=asked.include_usage)
+    return CompletionAnswer(post.gateway, parts)
+
+
+def _parts(post: Posted, asked: CompletionRequest) -> Iterator[Part]:
+    """The calls, each opened when it is asked for."""
+    for number, prompt in enumerate(asked.prompts(post.gateway.services.tokenizer)):
+        call, events = post.gateway.open(post.who, prompt, traceparent=post.traceparent)
+        yield Part(call, events, prompt.question if asked.echo else "", number * (asked.n or 1))

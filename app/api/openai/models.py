@@ -1,0 +1,44 @@
+"""`GET /v1/models` and `/v1/models/{id}`: `auto`, the tiers, the pools' models; the encoder's and the moderator's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+
+from app.api.auth import authenticate
+from app.config import EMBEDDING, MODERATION
+from app.core import errors
+from app.pipeline.gateway import Gateway
+
+router = APIRouter()
+
+
+def _model(gateway: Gateway, name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": gateway.created, "owned_by": "penstock"}
+
+
+def _names(gateway: Gateway) -> list[str]:
+    """Each once: a pool's model may be called like the encoder's."""
+    policy = gateway.policy
+    judges = (EMBEDDING, policy.embeddings.model_id, MODERATION, policy.moderations.model_id)
+    return list(dict.fromkeys((*gateway.menu.names, *judges)))
+
+
+@router.get("/v1/models")
+async def models(request: Request) -> dict[str, Any]:
+    """Everything that `model` may be, on one endpoint or another."""
+    gateway: Gateway = request.app.state.gateway
+    await authenticate(request, gateway.services.ledger, "models")
+    return {"object": "list", "data": [_model(gateway, name) for name in _names(gateway)]}
+
+
+@router.get("/v1/models/{name:path}")
+async def model(request: Request, name: str) -> dict[str, Any]:
+    """One of them."""
+    gateway: Gateway = request.app.state.gateway
+    await authenticate(request, gateway.services.ledger, "models")
+    if name not in (names := _names(gateway)):
+        raise errors.model_not_found(name, names)
+    return _model(gateway, name)

@@ -1,0 +1,152 @@
+"""A call as a Response: one JSON object, or OpenAI's stream of named events.  route -> [answer] -> output, storage.
+
+A response that is to be stored is, before its last byte goes out: whoever has it can go on from it at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.types import Send
+
+from app.api.answer import CallResponse, ends_call, send_error, send_json
+from app.api.headers import of_call
+from app.api.openai.responses.output import Output
+from app.api.openai.responses.request import ResponsesRequest
+from app.api.sse import NamedEvents, named
+from app.api.stored.responses import Kept, Responses
+from app.core.call import Call
+from app.core.errors import ApiError
+from app.core.events import Refusal, Token
+from app.core.ports import PortError
+from app.core.stage import Events
+from app.pipeline.gateway import Gateway
+
+log = logging.getLogger(__name__)
+
+
+class Draft:
+    """The response object, as it stands at any moment. items: all that it is made from."""
+
+    def __init__(
+        self, asked: ResponsesRequest, call: Call, items: Sequence[Mapping[str, Any]], kept: Responses | None
+    ) -> None:
+        self.output = Output()
+        self._call = call
+        self._items = items
+        self._kept = kept if asked.store is not False else None
+        self._echo = asked.echo()
+        self._id = f"resp_{call.id.rpartition('-')[2]}"
+
+    def body(self, model: str, status: str, error: ApiError | None = None) -> dict[str, Any]:
+        """The object. error: why it failed."""
+        ended = status != "in_progress"
+        why = self.output.incomplete if status == "incomplete" else None
+        return {
+            "id": self._id,
+            "object": "response",
+            "created_at": int(self._call.created),
+            "status": status,
+            "completed_at": int(time.time()) if status == "completed" else None,
+            "error": {"code": _code(error), "message": error.message} if error else None,
+            "incomplete_details": {"reason": why} if why else None,
+            "model": model,
+            "output": self.output.items,
+            "store": self._kept is not None,
+            "usage": _usage(self._call) if ended else None,
+            **self._echo,
+        }
+
+    async def end(self, model: str) -> dict[str, Any]:
+        """The whole object, stored if it is to be. It says `store: false` where that could not be done."""
+        whole = self.body(model, self.output.status)
+        if self._kept is not None:
+            try:
+                whole["store"] = await self._kept.keep(self._call.who.tenant, Kept(whole, self._items))
+            except PortError as error:  # it is answered and billed all the same
+                log.error("response %s was not stored: %s", self._id, error)  # noqa: TRY400 - the sentence says it all
+                whole["store"] = False
+        return whole
+
+
+class ResponseAnswer(CallResponse):
+    """The whole response as one JSON object."""
+
+    def __init__(self, gateway: Gateway, call: Call, events: Events, draft: Draft) -> None:
+        super().__init__(gateway, call, events)
+        self._draft = draft
+
+    async def _run(self, send: Send) -> None:
+        output = self._draft.output
+        async for event in self.events:
+            if error := ends_call(event):
+                await self.events.aclose()
+                await send_error(send, error, self.call)
+                return
+            if isinstance(event, Token):
+                list(output.add(event))
+            elif isinstance(event, Refusal):
+                output.stop("content_filter")
+        list(output.end())
+        await send_json(send, 200, await self._draft.end(self.model), of_call(self.call, settled=True))
+
+
+class ResponseStream(NamedEvents):
+    """The response as it grows."""
+
+    def __init__(self, gateway: Gateway, call: Call, events: Events, draft: Draft) -> None:
+        super().__init__(gateway, call, events)
+        self._draft = draft
+        self._number = -1
+
+    def opening(self) -> bytes:
+        """That it was created, and is being made."""
+        body = self._draft.body(self.model, "in_progress")
+        names = ("response.created", "response.in_progress")
+        return b"".join(self._event(name, {"response": body}) for name in names)
+
+    def piece(self, event: Token | Refusal) -> bytes:
+        """What a Token does to the items."""
+        if isinstance(event, Refusal):
+            self._draft.output.stop("content_filter")
+            return b""
+        return b"".join(self._event(*happening) for happening in self._draft.output.add(event))
+
+    async def ending(self) -> bytes:
+        """The last item's end, and the whole."""
+        body = b"".join(self._event(*happening) for happening in self._draft.output.end())
+        whole = await self._draft.end(self.model)
+        return body + self._event(f"response.{whole['status']}", {"response": whole})
+
+    def broken(self, error: ApiError) -> bytes:
+        """The whole, failed."""
+        return self._event("response.failed", {"response": self._draft.body(self.model, "failed", error)})
+
+    async def refused(self, send: Send, error: ApiError) -> None:
+        """OpenAI's error, with its status."""
+        await send_error(send, error, self.call)
+
+    def _event(self, name: str, said: Mapping[str, Any]) -> bytes:
+        self._number += 1
+        return named(name, {"sequence_number": self._number, **said})
+
+
+def _code(error: ApiError) -> str:
+    """The few codes that a failed response may have."""
+    if error.status == 429:
+        return "rate_limit_exceeded"
+    return "server_error" if error.status >= 500 else "invalid_prompt"
+
+
+def _usage(call: Call) -> dict[str, Any]:
+    used = call.usage
+    return {
+        "input_tokens": used.prompt,
+        "input_tokens_details": {"cached_tokens": used.cached, "cache_write_tokens": 0},
+        "output_tokens": used.completion,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": used.prompt + used.completion,
+    }

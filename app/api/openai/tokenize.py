@@ -1,0 +1,108 @@
+"""`POST /tokenize`, `/detokenize`: text or a chat to token ids and back, as vLLM's own, by the gateway's tokenizer.
+
+No model runs, so no call is opened and nothing is billed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import Field, model_validator
+from starlette.requests import Request
+
+from app.api.auth import authenticate
+from app.api.body import read_body
+from app.api.openai.completions.request import Id
+from app.api.openai.wire import ChatMessage, Wire
+from app.api.validation import fit, load
+from app.core import errors
+from app.core.ports import Tokenizer
+from app.pipeline.gateway import Gateway
+
+router = APIRouter()
+
+
+class TokenizeRequest(Wire):
+    """`POST /tokenize`: `prompt` or `messages`.
+
+    add_special_tokens: those that the model adds to a text; by default to a prompt, and not to a chat, whose template
+    has them. add_generation_prompt: of a chat, with what begins the answer.
+    """
+
+    model: Annotated[str, Field(min_length=1)] | None = None
+    prompt: str | None = None
+    messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
+    add_special_tokens: bool | None = None
+    add_generation_prompt: bool = True
+
+    @model_validator(mode="after")
+    def _one(self) -> TokenizeRequest:
+        if (self.prompt is None) == (self.messages is None):
+            msg = "send either `prompt` or `messages`"
+            raise ValueError(msg)
+        return self
+
+
+class DetokenizeRequest(Wire):
+    """`POST /detokenize`."""
+
+    model: Annotated[str, Field(min_length=1)] | None = None
+    tokens: Annotated[list[Id], Field(max_length=1_000_000)]
+
+
+@router.post("/tokenize")
+async def tokenize(request: Request) -> dict[str, Any]:
+    """A text's or a chat's token ids. max_model_len: of the pools that `model` may be answered by, the longest."""
+    gateway, body = await _read(request)
+    asked = fit(TokenizeRequest, body)
+    longest = max(_contexts(gateway, asked.model or "auto"))
+    ids = await asyncio.to_thread(_ids, asked, _tokenizer(gateway, "prompt"))
+    return {"count": len(ids), "max_model_len": longest, "tokens": ids, "token_strs": None}
+
+
+@router.post("/detokenize")
+async def detokenize(request: Request) -> dict[str, Any]:
+    """The token ids' text."""
+    gateway, body = await _read(request)
+    asked = fit(DetokenizeRequest, body)
+    _contexts(gateway, asked.model or "auto")
+    try:
+        return {"prompt": await asyncio.to_thread(_tokenizer(gateway, "tokens").decode, asked.tokens)}
+    except ValueError as error:
+        raise errors.bad_request(f"Invalid value for 'tokens': {error}.", "tokens", "invalid_value") from None
+
+
+async def _read(request: Request) -> tuple[Gateway, dict[str, Any]]:
+    gateway: Gateway = request.app.state.gateway
+    await authenticate(request, gateway.services.ledger, "chat")
+    return gateway, load(await read_body(request, gateway.policy.admit.max_body_bytes))
+
+
+def _contexts(gateway: Gateway, model: str) -> list[int]:
+    """How long each pool's context is that may answer for `model`. Raises ApiError (404)."""
+    menu = gateway.menu
+    if not menu.tiers_of(model):
+        raise errors.model_not_found(model, menu.names)
+    pools = menu.context if model == "auto" else menu.pools_for(model, menu.tier_of(model))
+    return [menu.context[pool] for pool in pools]
+
+
+def _tokenizer(gateway: Gateway, param: str) -> Tokenizer:
+    if gateway.services.tokenizer is None:
+        raise errors.no_tokenizer(param)
+    return gateway.services.tokenizer
+
+
+def _ids(asked: TokenizeRequest, tokenizer: Tokenizer) -> list[int]:
+    if asked.messages is None:
+        return tokenizer.encode(asked.prompt or "", special=asked.add_special_tokens is not False)
+    try:
+        messages = [message.message().wire() for message in asked.messages]
+        text = tokenizer.chat(messages, prompt=asked.add_generation_prompt)
+    except ValueError as error:
+        raise errors.bad_request(f"Invalid value for 'messages': {error}.", "messages", "invalid_value") from None
+    if text is None:
+        raise errors.no_chat_template()
+    return tokenizer.encode(text, special=bool(asked.add_special_tokens))

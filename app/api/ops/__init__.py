@@ -1,0 +1,1 @@
+"""What operators and the console ask: health, insight, the web page."""

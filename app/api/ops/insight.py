@@ -1,0 +1,161 @@
+"""`/v1/penstock/calls/{id}`, `/graph`, `/usage`: what a caller may see of its tenant's calls. The console reads them.
+
+Never another tenant's: of the graph, which all share, they tell what stands in it and whether it answers, and count
+the caller's own calls.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.admin import answers
+from app.api.admin.parsing import query
+from app.api.auth import authenticate
+from app.audit.log import AuditLog
+from app.billing import calls
+from app.billing.reports import Summary, usage_by
+from app.core import errors
+from app.core.ports import Principal
+from app.db.refusals import UnknownError
+from app.pipeline.gateway import Gateway
+from app.tenancy.admin import Office
+
+router = APIRouter(prefix="/v1/penstock")
+MINUTES = 5
+"""Over which the graph counts calls."""
+_DAY = 86_400.0
+_OURS = frozenset({"goods", "margin", "margin_share"})
+"""What a call cost the operator is none of the tenant's business."""
+_ID = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+class Span(BaseModel):
+    """`GET /v1/penstock/usage`. days: back from now."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    days: Annotated[int, Field(ge=1, le=92)] = 30
+
+
+@router.get("/calls/{call}", response_model=None)
+async def one_call(request: Request, call: str) -> Response:
+    """A call as billed, and what each room did to it. trail: null once its record was pruned."""
+    who, office = await _who(request), _office(request)
+    row = await office.store.read(partial(calls.find, tenant=who.tenant, call=call)) if _ID.fullmatch(call) else None
+    if row is None:
+        raise errors.call_not_found(call)
+    log = AuditLog(office.store, office.secrets, office.clock)
+    records = await log.records(chain=who.tenant, kind="call", subject=call, limit=1)
+    trail = orjson.loads(records[0].data)["trail"] if records else None
+    return _answer({**_told(answers.usage(row)), "object": "penstock.call", "trail": trail})
+
+
+@router.get("/graph", response_model=None)
+async def graph(request: Request) -> Response:
+    """Rooms in order, tiers, pools; whether they answer; the tenant's calls of the last minutes, by pool."""
+    who, office = await _who(request), _office(request)
+    gateway: Gateway = request.app.state.gateway
+    since = office.clock() - MINUTES * 60
+    sums = {one.group: one for one in await usage_by(office.store, "pool", since=since, tenant=who.tenant)}
+    well = await gateway.pulse()
+    body = {
+        "object": "penstock.graph",
+        "minutes": MINUTES,
+        "rooms": [_room(gateway, name, well) for name in gateway.policy.rooms],
+        "tiers": [
+            {"name": name, "above": tier.above, "pools": dict(tier.pools)}
+            for name, tier in sorted(gateway.policy.tiers.items(), key=lambda item: item[1].above)
+        ],
+        "pools": [_pool(gateway, name, well[f"pool {name}"], sums.get(name)) for name in sorted(gateway.menu.context)],
+        "calls": _traffic(list(sums.values())),
+    }
+    return _answer(body)
+
+
+@router.get("/usage", response_model=None)
+async def usage(request: Request) -> Response:
+    """What the tenant spent, by day, model and tier; what is left of the budgets that this key draws on."""
+    who, office = await _who(request), _office(request)
+    gateway: Gateway = request.app.state.gateway
+    since = (office.clock() // _DAY - query(request, Span).days + 1) * _DAY
+    by = {}
+    for what in ("day", "model", "tier"):
+        sums = await usage_by(office.store, what, since=since, tenant=who.tenant)
+        by[what] = [_told(answers.summary(one)) for one in sums]
+    body = {
+        "object": "penstock.usage",
+        "tenant": who.tenant,
+        "currency": gateway.graph.state.currency,
+        "since": since,
+        "budgets": [found for owner in who.owners if (found := await _budget(office, owner))],
+        "by": by,
+    }
+    return _answer(body)
+
+
+# -- how -------------------------------------------------------------------------------------------
+
+
+async def _who(request: Request) -> Principal:
+    gateway: Gateway = request.app.state.gateway
+    return await authenticate(request, gateway.services.ledger, "models")
+
+
+def _office(request: Request) -> Office:
+    office: Office = request.app.state.office
+    return office
+
+
+def _answer(body: Mapping[str, Any]) -> Response:
+    return Response(orjson.dumps(body), media_type="application/json", headers={"cache-control": "no-store"})
+
+
+def _told(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in _OURS}
+
+
+async def _budget(office: Office, owner: str) -> dict[str, Any] | None:
+    try:
+        return answers.budget(await office.balance(owner))
+    except UnknownError:
+        return None
+
+
+def _room(gateway: Gateway, name: str, well: Mapping[str, bool]) -> dict[str, Any]:
+    needs = gateway.needs(name)
+    pools = [answers for thing, answers in well.items() if thing.startswith("pool ")]
+    answers = any(pools) if name == "generate" else all(well[need] for need in needs)
+    return {"name": name, "needs": list(needs), "answers": answers}
+
+
+def _pool(gateway: Gateway, name: str, answers: bool, sums: Summary | None) -> dict[str, Any]:  # noqa: FBT001 - private
+    return {
+        "name": name,
+        "model": gateway.menu.model_ids[name],
+        "kind": gateway.graph.pools[name].kind,
+        "region": gateway.menu.regions[name],
+        "tiers": [tier for tier, about in gateway.policy.tiers.items() if name in about.pools],
+        "answers": answers,
+        "rests": not gateway.health.well(name),
+        **_traffic([sums] if sums else []),
+    }
+
+
+def _traffic(sums: Sequence[Summary]) -> dict[str, float]:
+    """Calls a minute, and the shares of them that failed, were refused and came from the cache."""
+    made = sum(one.calls for one in sums)
+    parts = {
+        "failed_share": sum(one.failed for one in sums),
+        "refused_share": sum(one.refused for one in sums),
+        "hit_share": sum(one.hits for one in sums),
+    }
+    shares = {name: round(part / made, 4) if made else 0.0 for name, part in parts.items()}
+    return {"calls_per_minute": round(made / MINUTES, 2), **shares}

@@ -1,0 +1,1 @@
+"""What the API keeps between requests: idempotent answers and stored responses."""

@@ -1,0 +1,1 @@
+"""Reserve, then settle: atomic over all gateways, every call billed exactly once."""

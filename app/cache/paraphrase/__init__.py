@@ -1,0 +1,1 @@
+"""The paraphrase judge: whether two questions ask the same."""

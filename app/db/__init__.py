@@ -1,0 +1,1 @@
+"""One SQL schema on SQLite or PostgreSQL: engines, migrations, transactions, errors."""

@@ -1,0 +1,35 @@
+"""What the office refuses, as types that the admin API tells apart. tenants, keys, balances -> [refusals] -> office."""
+
+from __future__ import annotations
+
+import re
+
+from app.db.errors import LedgerError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class UnknownError(LedgerError):
+    """There is nothing of this id."""
+
+
+class TakenError(LedgerError):
+    """There is one of this id already, or its state does not allow what was asked."""
+
+
+class UnfitError(LedgerError):
+    """A value that cannot be used; the text says what can."""
+
+
+def named(what: str, name: str) -> str:
+    """`name`, when it can be an id: ids stand in URLs, in `tenant:ID` and beside our own `_operator`.
+
+    Raises UnfitError.
+    """
+    if not _NAME.fullmatch(name):
+        shown = name[:64].encode("unicode_escape").decode()
+        raise UnfitError(
+            f"`{shown}` cannot be the id of a {what}: use up to 64 letters, digits, `.`, `_` and `-`, "
+            "the first a letter or digit."
+        )
+    return name

@@ -1,1 +1,0 @@
-"""OpenAI's HTTP surface over the gateway."""

@@ -1,0 +1,1 @@
+"""Models by source, ready on this machine's disk, and the small networks that several judges share."""

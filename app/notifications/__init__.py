@@ -1,0 +1,1 @@
+"""Telling tenants: an outbox in the database, subscriptions, signed webhooks."""

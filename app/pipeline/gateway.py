@@ -1,0 +1,141 @@
+"""The gateway: takes a caller's Prompt, opens a Call, runs it through the policy's pipe.
+
+One per process. `apply` swaps the policy; calls on their way keep the pipe they started with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+from app.config import Graph, Policy, check
+from app.core import errors
+from app.core.call import CALL_ID, LINE, Call
+from app.core.events import Prompt
+from app.core.ports import Principal
+from app.core.stage import Events, Pipe
+from app.pipeline.build import Services, build, judging
+from app.routing.catalog import Health, Menu
+
+GRACE = 120.0
+"""Seconds after a call's deadline in which it is settled; then its reservation is given up for lost."""
+
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "admit": ("ledger",),
+    "scrub": ("scrubber",),
+    "guard": ("guard",),
+    "recall": ("encoder", "cache", "same"),
+    "route": ("encoder", "complexity"),
+    "moderate": ("moderator",),
+}
+"""The ports that a room asks, where the graph has them."""
+
+
+class Answers(Protocol):
+    """A port that can tell whether it answers now."""
+
+    def ready(self) -> Awaitable[bool]: ...
+
+
+@dataclass
+class Gateway:
+    """`services` and `graph` are fixed for the process; `policy`, `menu`, `pipe` and `health` follow `apply`."""
+
+    graph: Graph
+    services: Services
+    policy: Policy = field(init=False)
+    menu: Menu = field(init=False)
+    pipe: Pipe = field(init=False)
+    judging: Mapping[str, Pipe] = field(init=False)
+    health: Health = field(init=False)
+    created: int = field(default_factory=lambda: int(time.time()))
+    in_flight: int = 0
+
+    def apply(self, policy: Policy) -> None:
+        """Take this policy for every call from now on. Raises ConfigError and keeps the old one."""
+        check(self.graph, policy)
+        menu = Menu.of(self.graph, policy)
+        self.health = Health(policy.generate.cooldown)
+        self.pipe = build(self.services, policy, menu, self.health)
+        self.judging = judging(self.services, policy, menu)
+        self.services.ledger.watch(policy.watch.vigilance, policy.generate.deadline + GRACE)
+        self.policy, self.menu = policy, menu
+
+    def open(
+        self,
+        who: Principal,
+        prompt: Prompt,
+        *,
+        read_cache: bool = True,
+        write_cache: bool = True,
+        traceparent: str | None = None,
+        screen: str | None = None,
+    ) -> tuple[Call, Events]:
+        """A new call and its events. The caller must close the events; only then is the call settled.
+
+        traceparent: the caller's W3C trace header. screen: as Call.screen. A batch's line (call.LINE) runs
+        behind online calls, at batch price. Raises ApiError (503) when the gateway is full.
+        """
+        if self.in_flight >= self.policy.admit.max_in_flight:
+            raise errors.overloaded()
+        line = LINE.get()
+        call = Call(
+            id=f"{_kind(prompt)}-{line.number() if line else secrets.token_hex(12)}",
+            who=who,
+            deadline=time.monotonic() + self.policy.generate.deadline,
+            model=prompt.model,
+            messages=prompt.messages,
+            batch=line is not None,
+            traceparent=traceparent,
+            screen=screen,
+            read_cache=read_cache,
+            write_cache=write_cache,
+        )
+        CALL_ID.set(call.id)
+        pipe = self.judging.get(prompt.task, self.pipe)
+        return call, pipe(call, prompt)
+
+    @property
+    def configured(self) -> bool:
+        """Whether a policy has been applied."""
+        return hasattr(self, "policy")
+
+    def needs(self, room: str) -> tuple[str, ...]:
+        """The ports that a room asks."""
+        return tuple(name for name in NEEDS.get(room, ()) if name != "same" or self.graph.same)
+
+    async def pulse(self) -> dict[str, bool]:
+        """Whether each thing that the configured rooms need answers now: ports by name, pools as `pool NAME`."""
+        ports = {need for room in self.policy.rooms for need in self.needs(room)}
+        things: dict[str, object] = {
+            name: getattr(self.services, "index" if name == "cache" else name) for name in sorted(ports)
+        }
+        things |= {f"pool {name}": self.services.engines[name] for name in self.menu.context}
+        answers = await asyncio.gather(*(_ready(thing) for thing in things.values()))
+        return dict(zip(things, answers, strict=True))
+
+    async def waiting_for(self) -> list[str]:
+        """What the configured rooms need and does not answer: ports by name, tiers with no pool that answers."""
+        well = await self.pulse()
+        missing = [name for name, answers in well.items() if not answers and not name.startswith("pool ")]
+        return missing + [f"tier {name}" for name, tier in _empty_tiers(self.policy, well).items() if tier]
+
+
+def _kind(prompt: Prompt) -> str:
+    """How the ids of such calls begin, as OpenAI's do."""
+    return {"embed": "embd", "classify": "modr"}.get(prompt.task) or ("cmpl" if prompt.raw else "chatcmpl")
+
+
+def _empty_tiers(policy: Policy, well: Mapping[str, bool]) -> dict[str, bool]:
+    return {name: not any(well[f"pool {p}"] for p in tier.pools) for name, tier in policy.tiers.items()}
+
+
+async def _ready(thing: object) -> bool:
+    """An inline adapter is ready once it stands; one with replicas is asked."""
+    if not hasattr(thing, "ready"):
+        return True
+    return await cast("Answers", thing).ready()

@@ -1,0 +1,1 @@
+"""One module a room, in the order of app/config/stage_order.py."""

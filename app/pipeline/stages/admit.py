@@ -1,0 +1,108 @@
+"""Let a call in: its terms, then its worst case against rate limits and budgets, atomically.  [admit] -> scrub.
+
+Reads Prompt; yields Prompt or Refusal. The key itself was checked before the body was read (app/api/auth.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import aclosing
+from decimal import Decimal
+
+from app.billing.pricing import worst_case
+from app.config import Admit as Settings
+from app.core import errors
+from app.core.call import Call
+from app.core.errors import ApiError
+from app.core.events import Prompt, Refusal
+from app.core.ports import Denied, Ledger
+from app.core.stage import Events
+from app.routing.catalog import Menu
+
+OVERHEAD_A_MESSAGE = 12
+"""Tokens that a chat template may add around a message, at most, for the families in use."""
+MARKS_A_TEXT = 2
+"""Tokens that a model without a template may add to a text: its begin and its end."""
+
+
+class Admit:
+    """`count`: text -> tokens. `menu`: which tiers a call may be billed as, and their prices."""
+
+    name = "admit"
+
+    def __init__(self, ledger: Ledger, settings: Settings, count: Callable[[str], int], menu: Menu) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._count = count
+        self._menu = menu
+
+    async def __call__(self, call: Call, events: Events) -> Events:
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Prompt) and (error := await self._admit(call, event)):
+                    yield Refusal(self.name, error)
+                    return
+                yield event
+
+    async def _admit(self, call: Call, prompt: Prompt) -> ApiError | None:
+        counts = [self._count(text) for text in prompt.texts]
+        call.prompt_tokens_low = sum(counts)
+        texts = len(prompt.messages)
+        call.prompt_tokens_high = call.prompt_tokens_low + (
+            MARKS_A_TEXT * texts if prompt.raw else OVERHEAD_A_MESSAGE * (texts + 2)
+        )
+        call.model, call.choices = prompt.model, prompt.choices
+        asked = prompt.params.get("max_completion_tokens") or prompt.params.get("max_tokens")
+        cap = call.who.max_output_tokens or self._settings.max_completion_tokens
+        if prompt.task == "generate":
+            call.max_completion = int(asked or min(cap, self._settings.max_completion_tokens))
+        longest = call.prompt_tokens_low if prompt.task == "generate" else max(counts, default=0)
+        return self._terms(call, longest) or await self._reserve(call)
+
+    def _terms(self, call: Call, longest: int) -> ApiError | None:
+        """What the key may not ask for at all. longest: tokens that one model reads at once."""
+        who = call.who
+        if who.models is not None and call.model not in who.models:
+            return self._deny(call, "model", errors.model_not_allowed(call.model, who.models))
+        if who.max_output_tokens and call.max_completion > who.max_output_tokens:
+            return self._deny(call, "max_output_tokens", errors.too_many_tokens(who.max_output_tokens))
+        if who.context_length and longest > who.context_length:
+            too_long = errors.context_length(who.context_length, longest)
+            return self._deny(call, "context_length", too_long)
+        return None
+
+    async def _reserve(self, call: Call) -> ApiError | None:
+        tiers = self._menu.tiers_of(call.model)
+        completion = call.max_completion * call.choices
+        prices = self._menu.prices.worst(call.who.price_list, tiers)
+        worst = [worst_case(price, call.prompt_tokens_high, completion, batch=call.batch) for price in prices]
+        tokens = call.prompt_tokens_high + completion
+        names = frozenset({call.model} if call.model == "auto" else {call.model, *tiers})
+        with call.timed(self.name):
+            answer = await self._ledger.reserve(call.who, call.id, tokens, max(worst, default=Decimal(0)), names)
+        call.windows = answer.windows
+        if isinstance(answer, Denied):
+            return self._deny(call, answer.reason, denied(answer, tokens))
+        call.reservation = answer
+        return None
+
+    def _deny(self, call: Call, why: str, error: ApiError) -> ApiError:
+        call.note(self.name, denied=why)
+        return error
+
+
+def denied(answer: Denied, tokens: int) -> ApiError:
+    """The client's error for the ledger's no. tokens: what the call asked for."""
+    if answer.reason == "budget":
+        return errors.quota_exceeded(answer.owner.partition(":")[0] or "tenant")
+    limit = answer.limit
+    if limit is None:  # a reservation that expired: the call is far past its deadline
+        return errors.overloaded()
+    whose = limit.owner.partition(":")[0] + (f" and `{limit.model}`" if limit.model != "*" else "")
+    if limit.kind == "concurrent":
+        return errors.rate_limited(f"concurrent requests of this {whose} (limit {limit.amount})", 1)
+    what = f"{limit.kind} per {limit.per} of this {whose}"
+    if answer.retry_after <= 0:
+        return errors.too_large_for_limit(what, limit.amount, tokens)
+    return errors.rate_limited(f"{what} (limit {limit.amount})", math.ceil(answer.retry_after))

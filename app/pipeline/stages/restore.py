@@ -1,0 +1,68 @@
+"""Put the caller's own data back where placeholders or stand-ins stand.  remember -> [restore] -> settle.
+
+Reads Token; yields Token. A name split across Tokens is held back until it is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import replace
+
+from app.core.call import Call
+from app.core.events import Refusal, Token, ToolDelta
+from app.core.stage import Events
+from app.core.vault import Vault
+
+
+class Restore:
+    name = "restore"
+
+    async def __call__(self, call: Call, events: Events) -> Events:
+        parts: dict[int, Parts] = {}
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Token) and call.vault.originals:
+                    for token in parts.setdefault(event.choice, Parts(call.vault)).restored(event):
+                        yield token
+                    continue
+                if isinstance(event, Refusal) and event.choice in parts:
+                    # What was held back had passed the moderator before the refusal came.
+                    for token in parts.pop(event.choice).flushed(Token("", event.choice)):
+                        yield token
+                yield event
+
+
+class Parts:
+    """One choice's text and tool calls, each with a Restorer. Arguments are JSON: there originals go in escaped."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._part: ToolDelta | None = None
+        self._restorer = vault.restorer()
+
+    def restored(self, token: Token) -> Iterator[Token]:
+        """What can be shown once `token` has come: a new part, and the choice's end, let out what was held back."""
+        if (token.tool or token.text) and (token.tool and token.tool.index) != (self._part and self._part.index):
+            yield from self.flushed(replace(token, finish_reason=None, logprobs=None))
+            self._part = token.tool
+            self._restorer = self._vault.restorer(quoted=token.tool is not None)
+        said = self._restorer.feed(token.said)
+        new = token.tool is not None and token.tool.id is not None
+        if not token.finish_reason:
+            if said or token.logprobs or new:
+                yield token.saying(said)
+            return
+        held = self._restorer.flush()
+        if self._part and not token.tool:
+            if held:
+                yield Token("", token.choice, tool=ToolDelta(self._part.index, held))
+            yield token
+            return
+        yield token.saying(said + held)
+
+    def flushed(self, like: Token) -> Iterator[Token]:
+        """What the current part held back."""
+        if held := self._restorer.flush():
+            tool = ToolDelta(self._part.index, held) if self._part else None
+            yield Token("" if tool else held, like.choice, tool=tool)

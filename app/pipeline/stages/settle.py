@@ -1,0 +1,154 @@
+"""Bill, count and log every call exactly once, whatever became of it.  restore -> [settle] -> the client.
+
+Reads everything; yields everything, and turns what broke on the way into a Failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import aclosing
+
+import orjson
+
+from app.billing.costs import goods
+from app.billing.pricing import charge
+from app.core import errors
+from app.core.call import Call
+from app.core.errors import ApiError
+from app.core.events import Event, Failure, Refusal, Token
+from app.core.ports import Contents, Journal, PortError, UsageRow
+from app.core.stage import Events
+from app.core.tasks import begin
+from app.routing.catalog import Menu
+
+log = logging.getLogger(__name__)
+Observe = Callable[[UsageRow, Call], None]
+THROTTLERS = ("guard", "leak")
+"""Rooms whose finding may be a strike though the call goes on."""
+
+
+class Settle:
+    """`observe`: called with every row, and its call, once it is handed to the journal (metrics, traces, log)."""
+
+    name = "settle"
+
+    def __init__(self, journal: Journal, contents: Contents, menu: Menu, observe: Observe) -> None:
+        self._journal = journal
+        self._contents = contents
+        self._menu = menu
+        self._observe = observe
+
+    async def __call__(self, call: Call, events: Events) -> Events:
+        end: Event | None = None
+        finished = False
+        said: list[str] | None = [] if call.who.keeps_content else None
+        self._journal.open(call.id, lambda: self._row(call, "lost", None))
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    if isinstance(event, Refusal | Failure):
+                        end = event
+                    elif isinstance(event, Token):
+                        if call.first_sent is None:
+                            call.first_sent = time.monotonic()
+                        if said is not None:
+                            said.append(event.text)
+                    yield event
+            finished = True
+        except Exception as error:  # noqa: BLE001 - the last room: nothing may pass unbilled, nor unexplained
+            end = Failure(explain(error, call))
+            finished = True
+            yield end
+        finally:
+            call.close()
+            # Who reads a Refusal or Failure reads no further: that is no hang-up.
+            over = isinstance(end, Failure) or (isinstance(end, Refusal) and end.choice is None)
+            row = self._row(call, _outcome(call, end, hangup=not (finished or over)), end)
+            call.cost = str(row.cost)
+            # A task of its own: a hang-up cancels this one, and the row must be written all the same.
+            await asyncio.shield(begin(self._write(call, row, said)))
+
+    async def _write(self, call: Call, row: UsageRow, said: list[str] | None) -> None:
+        with call.timed(self.name):
+            await self._journal.close(row)
+        self._observe(row, call)
+        if said is not None:
+            body = {"messages": [message.wire() for message in call.messages], "answer": "".join(said)}
+            try:
+                await self._contents.keep(row.tenant, row.id, row.created, orjson.dumps(body, default=str))
+            except Exception as error:  # noqa: BLE001 - the call itself is billed and answered
+                log.error("call %s: its content was not kept: %s", row.id, type(error).__name__)  # noqa: TRY400
+
+    def _row(self, call: Call, outcome: str, end: Event | None) -> UsageRow:
+        usage, now = call.usage, time.monotonic()
+        model_id = self._menu.model_ids.get(call.pool or "")
+        price = self._menu.prices.price(call.who.price_list, call.tier, model_id)
+        spent = charge(price, usage.prompt, usage.cached, usage.completion, hit=call.hit, batch=call.batch)
+        model = None if call.hit else self._menu.goods.get(call.pool or "")
+        return UsageRow(
+            id=call.id,
+            created=call.created,
+            tenant=call.who.tenant,
+            key_id=call.who.key_id,
+            model=call.model,
+            tier=call.tier,
+            pool=call.pool,
+            region=call.region,
+            outcome=outcome,
+            refused_by=end.room if isinstance(end, Refusal) else _throttled(call),
+            prompt_tokens=usage.prompt,
+            cached_tokens=usage.cached,
+            completion_tokens=usage.completion,
+            cost=spent.total,
+            price_list=self._menu.prices.version(call.who.price_list),
+            ttft=None if call.first_sent is None else call.first_sent - call.started,
+            latency=now - call.started,
+            trail={**call.trail, **_times(call)},
+            project=call.who.project,
+            model_id=model_id,
+            batch=call.batch,
+            input_cost=spent.input,
+            cached_cost=spent.cached,
+            output_cost=spent.output,
+            goods=goods(model, usage.prompt, usage.cached, usage.completion),
+        )
+
+
+def _times(call: Call) -> dict[str, dict[str, float]]:
+    """By room, milliseconds: `timing`, how long it made the call wait; `started`, when it first did, from arrival."""
+    return {
+        "timing": {room: round((end - start) * 1000, 3) for room, start, end in call.spans},
+        "started": {room: round((start - call.started) * 1000, 3) for room, start, _ in call.spans},
+    }
+
+
+def _throttled(call: Call) -> str | None:
+    """The room that let a call pass for which its key is to be slowed down: a strike."""
+    rooms = (room for room in THROTTLERS if call.trail.get(room, {}).get("action") == "throttle")
+    return next((f"{room}.throttle" for room in rooms), None)
+
+
+def _outcome(call: Call, end: Event | None, *, hangup: bool) -> str:
+    if hangup:
+        return "hangup"
+    if isinstance(end, Failure):
+        return "failed"
+    if isinstance(end, Refusal):
+        return "refused"
+    return "hit" if call.hit else "ok"
+
+
+def explain(error: Exception, call: Call) -> ApiError:
+    """The client's error for an exception. Logs where it happened, never its message: that may quote the prompt."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, PortError):
+        log.error("call %s: %s", call.id, error)
+        return errors.room_unavailable(error.port)
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("call %s: %s\n%s", call.id, type(error).__name__, frames)
+    return errors.internal()

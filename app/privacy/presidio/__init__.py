@@ -1,0 +1,1 @@
+"""Personal data found with Presidio: patterns, checksums, phones, identifiers, names."""

@@ -1,0 +1,81 @@
+"""Leave out what a tagger of names takes for personal and is not: programming words, bare numbers, sums.
+
+Tagger -> [believable] -> engine. A shape that rules vouch for is not asked here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from app.privacy.presidio.ner import Found
+
+QUANTITIES = frozenset({"AGE", "DATE_TIME", "TITLE", "NRP", "ORGANIZATION", "ZIP_CODE", "ADDRESS"})
+ASKED = re.compile(
+    r"\bhow (?:many|much|old|long|far|tall|fast|often)\b"
+    r"|\bwhat(?:'s| is| was| will be| percent\w*| fraction) .{0,60}\?",
+    re.IGNORECASE,
+)
+NUMBER = re.compile(
+    r"(?<![\w.])\$?\d[\d,.]{0,12}|\b(?:twice|half|double|dozen|third|two|three|four|five|six|ten|twenty)\b",
+    re.IGNORECASE,
+)
+CODE = re.compile(
+    r"^\s*(?:def |class |import |from \w+ import|return\b|#include|public |private |"
+    r"const |let |var |function\b|SELECT |"
+    r"if ?\(|for ?\(|while ?\(|elif |else:|try:|except\b|raise |\$ |@\w+|\}|>>> |"
+    r"package |use \w+::|fn |func |git |docker |pip )"
+    r"|[;{}]\s*$|\w\(\w*\)|\w+\.\w+\(|\w_\w+|==|!=|=>|->|\+=|</\w+>|::",
+    re.MULTILINE,
+)
+PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]{1,30}_\d{1,4}>")
+MONTHS = re.compile(r"jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|day|:|/|-|am|pm|\d\.\d", re.IGNORECASE)
+FEW = 2  # numbers that make a sum
+LONG = 2500  # characters: a sum is short
+
+
+def is_sum(text: str) -> bool:
+    """Whether a text is an arithmetic problem: its ages, days and amounts are nobody's."""
+    return len(text) < LONG and bool(ASKED.search(text)) and sum(1 for _ in NUMBER.finditer(text)) >= FEW
+
+
+def is_code(text: str) -> bool:
+    """Whether a text is mostly lines of a program."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return bool(lines) and sum(bool(CODE.search(line)) for line in lines) * 2 >= len(lines)
+
+
+def believable(text: str, found: Iterable[Found]) -> Iterator[Found]:
+    """What of this stands: a tagger's findings in a text."""
+    ours = [match.span() for match in PLACEHOLDER.finditer(text)]
+    code = is_code(text)
+    for one in found:
+        if any(start < one.end and one.start < end for start, end in ours):
+            continue
+        if _stands(text[one.start : one.end], one.label) and not (code and _programmed(text, one)):
+            yield one
+
+
+def _stands(value: str, label: str) -> bool:
+    digits = sum(c.isdigit() for c in value)
+    letters = sum(c.isalpha() for c in value)
+    right = {
+        "PHONE_NUMBER": digits >= 6,
+        "ZIP_CODE": digits >= 2 and letters + digits <= 11,
+        "AGE": 1 <= digits <= 3,
+        "US_DRIVER_LICENSE": digits >= 5,
+        "DATE_TIME": digits + letters >= 3 and bool(MONTHS.search(value)),  # a bare number is no date
+        "ADDRESS": letters + digits >= 2,
+    }
+    return right.get(label, letters >= 2 or (letters == 1 and not value.isascii()))
+
+
+def _programmed(text: str, one: Found) -> bool:
+    """In code, a name is believed only in a comment or a string, in words with capitals."""
+    before, after = text[max(0, one.start - 1) : one.start], text[one.end : one.end + 1]
+    value = text[one.start : one.end]
+    if one.label not in {"PERSON", "LOCATION"} or before in set("._$@:(<[\\/-") or after in set("_([.=:;{>\\/-"):
+        return True
+    line = text[text.rfind("\n", 0, one.start) + 1 : one.start]
+    told = "#" in line or "//" in line or "*" in line or line.count('"') % 2 or line.count("'") % 2
+    return not told or " " not in value.strip() or not all(word[:1].isupper() for word in value.split())

@@ -1,0 +1,1 @@
+"""Which tier a prompt needs and which pool answers."""

@@ -1,1 +1,0 @@
-"""Pure arithmetic: no I/O, no clock of its own."""

@@ -1,0 +1,1 @@
+"""One process put together: ports and engines wired, the database opened, chores running."""

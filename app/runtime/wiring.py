@@ -1,0 +1,82 @@
+"""Put a config's ports and engines together as Services. What runs elsewhere is handed in; the rest is made here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from app.config import ConfigError, FakePool, Graph, Pool, UpstreamPool
+from app.config.adapters import load
+from app.core.ports import Contents, Engine, Journal, Ledger
+from app.engines.tokenizer import Vocabulary, estimate
+from app.engines.upstream import UpstreamEngine
+from app.pipeline.build import Services
+from app.pipeline.stages.settle import Observe
+from app.testing.fakes import FakeEngine
+
+
+class Books(Protocol):
+    """Who calls, what is billed, and who is told of it (app.runtime.process.House)."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    @property
+    def journal(self) -> Journal: ...
+
+    @property
+    def contents(self) -> Contents: ...
+
+    @property
+    def observe(self) -> Observe: ...
+
+    @property
+    def hiding_key(self) -> bytes: ...
+
+
+def wire(
+    graph: Graph,
+    books: Books,
+    *,
+    ports: Mapping[str, Any] | None = None,
+    engines: Mapping[str, Engine] | None = None,
+) -> Services:
+    """`ports`, `engines`: those that run elsewhere, by name. Every other one is made in this process.
+
+    Raises ConfigError for a vLLM pool without an engine: it needs Ray.
+    """
+    given = ports or {}
+    vocabulary = Vocabulary(graph.tokenizer) if graph.tokenizer else None
+    made = {name: given[name] if name in given else inline(graph, name) for name in graph.ports}
+    return Services(
+        encoder=made["encoder"],
+        scrubber=made["scrubber"],
+        guard=made["guard"],
+        complexity=made["complexity"],
+        moderator=made["moderator"],
+        index=made["cache"],
+        same=made.get("same"),
+        key=books.hiding_key,
+        engines={name: (engines or {}).get(name) or engine(name, pool) for name, pool in graph.pools.items()},
+        ledger=books.ledger,
+        journal=books.journal,
+        contents=books.contents,
+        count=vocabulary.count if vocabulary else estimate,
+        observe=books.observe,
+        tokenizer=vocabulary,
+    )
+
+
+def inline(graph: Graph, name: str) -> Any:
+    """A port's adapter in this process."""
+    port = graph.ports[name]
+    return load(name, port.adapter)(**port.options)
+
+
+def engine(name: str, pool: Pool) -> Engine:
+    """A pool that needs no replicas of ours. Raises ConfigError for one that does."""
+    if isinstance(pool, FakePool):
+        return FakeEngine(**pool.options)
+    if isinstance(pool, UpstreamPool):
+        return UpstreamEngine(pool.base_url, pool.upstream_model, pool.key_env)
+    raise ConfigError(f"pools.{name}: a vLLM pool needs Ray: start it with `penstock serve` or `serve run`")

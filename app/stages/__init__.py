@@ -1,1 +1,0 @@
-"""One module a room, in the order of app/config/order.py."""

@@ -1,0 +1,1 @@
+"""Tenants, projects, keys, plans: who may call, on which terms."""

@@ -1,0 +1,1 @@
+"""Fakes of every port, shipped for tests, demos and benchmarks."""
