@@ -1,1 +1,1 @@
-"""Penstock's domain: events, rooms, rules, ports and the HTTP surface. Never imports ray."""
+"""Penstock's domain: events, stages, rules, ports and the HTTP surface. Never imports ray."""

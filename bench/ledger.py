@@ -31,12 +31,12 @@ sys.path.insert(0, str(ROOT))
 
 from app.audit.log import AuditLog  # noqa: E402
 from app.billing.ledger.ledger import LedgerError, SqlLedger  # noqa: E402
-from app.core.ports import Denied, Principal, UsageRow, Vigilance  # noqa: E402
+from app.core.ports import AbusePolicy, Denied, Principal, UsageRow  # noqa: E402
 from app.core.terms import Terms  # noqa: E402
 from app.db.schema import from_nano, usage  # noqa: E402
 from app.db.store import Store  # noqa: E402
 from app.installation.secrets import Secrets  # noqa: E402
-from app.tenancy.admin import Office  # noqa: E402
+from app.tenancy.admin import AdminService  # noqa: E402
 from tests.postgres import server  # noqa: E402
 
 SECRETS = Secrets("a secret for the bench, as long as one must be")
@@ -86,13 +86,13 @@ class Gateway:
         return time.perf_counter() - start
 
     def _row(self, id_: str) -> UsageRow:
-        """A row like a real one's, with a trail of a few rooms."""
-        rooms = ("guard", "recall", "route", "moderate")
+        """A row like a real one's, with a trail of a few stages."""
+        stages = ("guard", "recall", "route", "moderate")
         cost = {"input_cost": Decimal("0.000023"), "cached_cost": Decimal("0.00001"), "output_cost": Decimal("0.00009")}
         return UsageRow(
             id_, time.time(), self.who.tenant, self.who.key_id, "auto", "small", "pool-1", "eu", "ok", None, 120, 64,
             80, Decimal("0.000123"), "default@01234567", 0.12, 1.4, project=self.who.project, model_id="model-1",
-            goods=Decimal("0.00005"), trail={room: {"ms": 1.25, "label": "clean", "score": 0.01} for room in rooms},
+            goods=Decimal("0.00005"), trail={stage: {"ms": 1.25, "label": "clean", "score": 0.01} for stage in stages},
             **cost,
         )  # fmt: skip
 
@@ -101,7 +101,7 @@ class Gateway:
 async def gateway(url: str, key: str) -> AsyncIterator[Gateway]:
     """A gateway that watches for everything there is to watch for."""
     ledger = SqlLedger(Store(url), SECRETS)
-    ledger.watch(Vigilance(breaker_multiple=10, strikes_to_throttle=10, strikes_to_suspend=50), 900.0)
+    ledger.watch(AbusePolicy(breaker_multiple=10, strikes_to_throttle=10, strikes_to_suspend=50), 900.0)
     who = await ledger.identify(key)
     assert who is not None  # noqa: S101 - `prepare` made the key
     yield Gateway(ledger, who)
@@ -110,11 +110,11 @@ async def gateway(url: str, key: str) -> AsyncIterator[Gateway]:
 
 async def prepare(url: str) -> str:
     """A new key of a project of a tenant's, all three with limits and a budget."""
-    office = Office(Store(url), SECRETS)
-    await office.create_tenant("bench", terms=TERMS, actor="cli")
-    await office.create_project("bench", "bench", terms=TERMS, actor="cli")
-    _, key = await office.create_key("bench", {"terms": TERMS}, project="bench", actor="cli")
-    await office.store.close()
+    admin_service = AdminService(Store(url), SECRETS)
+    await admin_service.create_tenant("bench", terms=TERMS, actor="cli")
+    await admin_service.create_project("bench", "bench", terms=TERMS, actor="cli")
+    _, key = await admin_service.create_key("bench", {"terms": TERMS}, project="bench", actor="cli")
+    await admin_service.store.close()
     return key
 
 
@@ -166,11 +166,11 @@ async def fleet(url: str, key: str, rate: float, seconds: float, processes: int)
     return Measured(times, sum(part.errors for part in parts), max(part.seconds for part in parts))
 
 
-async def books(url: str) -> list[str]:
+async def runtime(url: str) -> list[str]:
     """Whether what is spent is what was used, on every account, and what the audit log finds."""
     store = Store(url)
     used = from_nano(int(await store.read(lambda c: c.scalar(select(func.sum(usage.c.cost)))) or 0))
-    accounts = await Office(store, SECRETS).accounts("bench")
+    accounts = await AdminService(store, SECRETS).accounts("bench")
     start = time.perf_counter()
     found = await AuditLog(store, SECRETS).verify()
     seconds = time.perf_counter() - start
@@ -193,7 +193,7 @@ async def measure(name: str, url: str, args: argparse.Namespace) -> None:
     print((await crowd(url, key, 6400, 64)).line("64 at once"))
     what = f"{args.rate:g}/s for {args.seconds:g} s, {args.processes} processes"
     print((await fleet(url, key, args.rate, args.seconds, args.processes)).line(what))
-    print(*await books(url), sep="\n")
+    print(*await runtime(url), sep="\n")
 
 
 @contextlib.contextmanager

@@ -2,8 +2,8 @@
 
     python bench/moderation.py [TOKENS [MILLISECONDS]]
 
-One answer of so many tokens, one every so many milliseconds, through the moderate room of configs/local.yaml with the
-real Detoxify, beside the same stream without the room. Prints when the first text left, how long each token was held
+One answer of so many tokens, one every so many milliseconds, through the moderate stage of configs/local.yaml with the
+real Detoxify, beside the same stream without the stage. Prints when the first text left, how long each token was held
 back, and what scoring took.
 """
 

@@ -1,6 +1,6 @@
 """The batch worker as a Serve deployment: no requests of its own, it looks for work in the database.
 
-[BatchWorker] -> Gateway.run_line -> the same routes and rooms as online calls. Any number of replicas.
+[BatchWorker] -> Gateway.run_line -> the same routes and stages as online calls. Any number of replicas.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from app.batches.blobs import Blobs
-from app.batches.model import Answer, Order, State
+from app.batches.model import LineAnswer, Order, State
 from app.batches.queue import Work
 from app.batches.worker import Worker
 from app.config import parse_graph
@@ -37,8 +37,8 @@ class ServeGateways:
             state: State = await self._state.remote()
         return state
 
-    async def answer(self, order: Order) -> Answer | None:
-        answer: Answer | None = await self._run.remote(order)
+    async def answer(self, order: Order) -> LineAnswer | None:
+        answer: LineAnswer | None = await self._run.remote(order)
         return answer
 
 

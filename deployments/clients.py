@@ -8,7 +8,7 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
-from app.core.ports import Found, Hit, PortError, Span, Stock, Vector
+from app.core.ports import CacheMatch, Hit, PortError, Span, Stock, Vector
 
 PATIENCE = 15.0
 """Seconds a port may take, queueing included."""
@@ -83,8 +83,8 @@ class CacheClient(Client):
         hit: Hit | None = await self._ask("exact", partition, question)
         return hit
 
-    async def lookup(self, partition: str, vector: Vector, floor: float, most: int = 4) -> Found:
-        found: Found = await self._ask("lookup", partition, vector, floor, most)
+    async def lookup(self, partition: str, vector: Vector, floor: float, most: int = 4) -> CacheMatch:
+        found: CacheMatch = await self._ask("lookup", partition, vector, floor, most)
         return found
 
     async def store(  # noqa: PLR0917 - six things make an entry
@@ -112,7 +112,7 @@ class CacheClient(Client):
         return int(await self._ask("size"))
 
 
-class SameClient(Client):
+class ParaphraseClient(Client):
     """ports.Same over a handle."""
 
     async def score(self, question: str, others: Sequence[str]) -> list[float]:
@@ -129,6 +129,6 @@ CLIENTS: dict[str, type[Client]] = {
     "complexity": ComplexityClient,
     "moderator": ClassifierClient,
     "cache": CacheClient,
-    "same": SameClient,
+    "paraphrase": ParaphraseClient,
 }
 """Port -> its client."""

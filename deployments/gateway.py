@@ -1,4 +1,4 @@
-"""The ingress: the HTTP app and the rooms, in one process a replica. Its user_config is the Policy."""
+"""The ingress: the HTTP app and the stages, in one process a replica. Its user_config is the Policy."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from app.api.app import create_app
-from app.batches.model import Answer, Order, State
-from app.batches.runner import Lines
+from app.batches.model import LineAnswer, Order, State
+from app.batches.runner import LineRunner
 from app.config import ConfigError, parse_graph, parse_policy
 from app.core.terms import Terms
 from app.installation.paths import development_key
 from app.pipeline.gateway import Gateway
-from app.runtime.process import House
+from app.runtime.process import Runtime
 from app.runtime.wiring import wire
 from deployments.clients import CLIENTS
 from deployments.engine_client import ServeEngine
@@ -40,7 +40,7 @@ class GatewayServer:
     ) -> None:
         self._graph = parse_graph(graph)
         state = self._graph.state
-        self._house = House(state.database, state.files, batches=self._graph.batch_worker is not None)
+        self._house = Runtime(state.database, state.files, batches=self._graph.batch_worker is not None)
         services = wire(
             self._graph,
             self._house,
@@ -50,8 +50,8 @@ class GatewayServer:
         self._gateway = Gateway(self._graph, services)
         await self._house.start(lambda: self._gateway.in_flight, services.index)
         if self._graph.state.development_key:
-            await self._house.office.ensure_tenant("development")
-            await self._house.office.ensure_key(development_key(), "development", DEVELOPMENT)
+            await self._house.admin_service.ensure_tenant("development")
+            await self._house.admin_service.ensure_key(development_key(), "development", DEVELOPMENT)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Take a new policy; calls on their way finish under the old one.
@@ -66,19 +66,19 @@ class GatewayServer:
                 raise
             log.error("the new policy is wrong, the old one stays: %s", error)  # noqa: TRY400 - no trace needed
         else:
-            self._house.see(self._gateway.policy.sight)
-            log.info("policy applied: rooms %s", " -> ".join(self._gateway.policy.rooms))
+            self._house.see(self._gateway.policy.observability)
+            log.info("policy applied: stages %s", " -> ".join(self._gateway.policy.stages))
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
-        app = create_app(self._gateway, self._house.desk, sends_id=False)  # Serve's proxy sends its own
-        self._lines = Lines(self._gateway, app, self._house.archive.batches.whose)
+        app = create_app(self._gateway, self._house.dependencies, sends_id=False)  # Serve's proxy sends its own
+        self._lines = LineRunner(self._gateway, app, self._house.archive.batches.whose)
         return app
 
     async def batch_state(self) -> State:
         """What there is room for: asked by batch workers."""
         return await self._lines.state()
 
-    async def run_line(self, order: Order) -> Answer | None:
+    async def run_line(self, order: Order) -> LineAnswer | None:
         """As batches.lines.Lines.answer."""
         return await self._lines.answer(order)
 

@@ -11,7 +11,7 @@ from typing import Any
 from ray import serve
 
 from app.config.adapters import load
-from app.core.ports import Found, Hit, Span, Stock, Vector
+from app.core.ports import CacheMatch, Hit, Span, Stock, Vector
 
 
 class PortServer:
@@ -77,9 +77,9 @@ class Cache(PortServer):
         hit: Hit | None = await self.adapter.exact(partition, question)
         return hit
 
-    async def lookup(self, partition: str, vector: Vector, floor: float, most: int = 4) -> Found:
+    async def lookup(self, partition: str, vector: Vector, floor: float, most: int = 4) -> CacheMatch:
         """As ports.Index.lookup."""
-        found: Found = await self.adapter.lookup(partition, vector, floor, most)
+        found: CacheMatch = await self.adapter.lookup(partition, vector, floor, most)
         return found
 
     async def store(  # noqa: PLR0917 - six things make an entry
@@ -112,7 +112,7 @@ class Cache(PortServer):
         return int(await self.adapter.size())
 
 
-class Same(PortServer):
+class ParaphraseJudge(PortServer):
     """Compares a question with the cache's hits. Not batched: each call's few pairs run one after the other anyway."""
 
     async def score(self, question: str, others: Sequence[str]) -> list[float]:
@@ -137,6 +137,6 @@ SERVERS: dict[str, tuple[str, type[PortServer]]] = {
     "complexity": ("Complexity", Complexity),
     "moderator": ("Moderator", Classifier),
     "cache": ("Cache", Cache),
-    "same": ("Same", Same),
+    "paraphrase": ("ParaphraseJudge", ParaphraseJudge),
 }
 """Port -> its deployment's name and class."""

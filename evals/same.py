@@ -1,6 +1,6 @@
 """How well the cache's second stage tells the same question from one that only looks like it, beside the bare cosine.
 
-make eval -> [same] -> MiniLMSame at its default threshold. Rows {"a", "b", "duplicate"}, and, of made pairs, `kind`:
+make eval -> [same] -> MiniLMParaphraseJudge at its default threshold. Rows {"a", "b", "duplicate"}, and, of made pairs, `kind`:
 `paraphrase`, or what was changed in a contrast (`number`, `name`, ...). Labelled pairs have no kind. Where a folder
 has no made pairs, those of evals/short stand in.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.cache.paraphrase.judge import MiniLMSame
+from app.cache.paraphrase.judge import MiniLMParaphraseJudge
 from app.models.catalog import prepare
 from app.models.encoder import MiniLMEncoder
 from evals.curves import auc, calibration, precision_recall
@@ -45,7 +45,7 @@ def measure(data: Path, *, short: bool) -> Table | None:
     if not labelled:
         return None
     made = [row for row in kept if "kind" in row] or [row for row in rows(OWN, *FORMATS["same"][0]) if "kind" in row]
-    judge, watch = MiniLMSame(MODEL), Stopwatch()
+    judge, watch = MiniLMParaphraseJudge(MODEL), Stopwatch()
     at = float(judge.about["threshold"])
     same = np.array([row["duplicate"] == 1 for row in labelled], np.bool_)
     found, cosine = asyncio.run(_scores(judge, labelled, watch)), asyncio.run(_cosines(labelled))
@@ -74,7 +74,7 @@ def measure(data: Path, *, short: bool) -> Table | None:
     )
 
 
-async def _scores(judge: MiniLMSame, pairs: Sequence[Row], watch: Stopwatch) -> Floats:
+async def _scores(judge: MiniLMParaphraseJudge, pairs: Sequence[Row], watch: Stopwatch) -> Floats:
     found = []
     for pair in pairs:
         with watch:
@@ -144,11 +144,11 @@ def _errors(name: str, same: Bools, scores: Floats) -> Curve:
     return Curve(name, x, y, "share of pairs served", "wrong among them", "error")
 
 
-def _latency(judge: MiniLMSame, watch: Stopwatch) -> tuple[Latency, ...]:
+def _latency(judge: MiniLMParaphraseJudge, watch: Stopwatch) -> tuple[Latency, ...]:
     return watch.latency("one labelled pair, rules included, one thread"), asyncio.run(_forty(judge))
 
 
-async def _forty(judge: MiniLMSame) -> Latency:
+async def _forty(judge: MiniLMParaphraseJudge) -> Latency:
     """Of two questions of 20 tokens that no rule decides."""
     one = "how do i keep a small kitchen garden alive through a very hot and dry holiday"
     other = "what can i do to keep my little kitchen garden alive in a very hot dry holiday"

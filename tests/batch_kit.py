@@ -15,12 +15,12 @@ from typing import Any
 import openai
 import uvicorn
 
-from app.api.app import Desk, create_app
+from app.api.app import ApiDependencies, create_app
 from app.batches.blobs import Blobs
 from app.batches.files import Files
 from app.batches.queue import Work
-from app.batches.runner import Lines
-from app.batches.service import Archive
+from app.batches.runner import LineRunner
+from app.batches.service import BatchService
 from app.batches.store import Batches
 from app.batches.worker import Worker
 from app.core.ports import Principal
@@ -50,13 +50,13 @@ class Batchery:
         port = int(self.url.rpartition(":")[2])
         store = Store(f"sqlite:///{self.folder}/ledger.db")
         blobs = Blobs(str(self.folder / "files"))
-        archive = Archive(Files(store, self.clock), blobs, Batches(store, self.clock))
+        archive = BatchService(Files(store, self.clock), blobs, Batches(store, self.clock))
         gateway = self.kit.gateway(**self.policy)
 
         @contextlib.asynccontextmanager
         async def lifespan(_: object) -> AsyncIterator[None]:
             work = Work(store, SECRETS, "worker_1", self.clock, lease=2.0)
-            self.worker = Worker(work, blobs, Lines(gateway, app, self.whose), self.clock)
+            self.worker = Worker(work, blobs, LineRunner(gateway, app, self.whose), self.clock)
             running = [asyncio.ensure_future(self.worker.run())] if self.works else []
             yield
             for task in running:
@@ -64,7 +64,7 @@ class Batchery:
             await asyncio.gather(*running, return_exceptions=True)
             await store.close()
 
-        app = create_app(gateway, Desk(self.kit.metrics.export, archive=archive), lifespan=lifespan)
+        app = create_app(gateway, ApiDependencies(self.kit.metrics.export, archive=archive), lifespan=lifespan)
         server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="warning", lifespan="on"))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()

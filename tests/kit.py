@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 
-from app.api.app import Desk, create_app
+from app.api.app import ApiDependencies, create_app
 from app.api.stored.idempotency import Idempotency
 from app.api.stored.responses import Responses
 from app.billing.ledger.outbox import Direct
@@ -22,7 +22,7 @@ from app.core.events import Event, Message, Prompt, Token
 from app.core.ports import Limit, Principal
 from app.engines.tokenizer import estimate
 from app.observability.metrics import Metrics
-from app.pipeline.build import Services
+from app.pipeline.build import Ports
 from app.pipeline.gateway import Gateway
 from app.testing.fakes import (
     FakeClassifier,
@@ -53,8 +53,8 @@ def policy(**changes: Any) -> Policy:
     """Two tiers over two fake pools; the moderator's labels are the fake's."""
     base: dict[str, Any] = {
         "tiers": {
-            "small": {"above": 0, "pools": {"a": 1}, "price": PRICE},
-            "large": {"above": 0.5, "pools": {"b": 1}, "price": PRICE},
+            "small": {"min_complexity": 0, "pools": {"a": 1}, "price": PRICE},
+            "large": {"min_complexity": 0.5, "pools": {"b": 1}, "price": PRICE},
         },
         "moderate": {"thresholds": {"toxicity": 0.5}},
     }
@@ -80,13 +80,13 @@ class Kit:
     encoder: Any = field(default_factory=FakeEncoder)
     complexity: Any = field(default_factory=FakeComplexity)
     index: Any = field(default_factory=FakeIndex)
-    same: Any = None
+    paraphrase: Any = None
     contents: FakeContents = field(default_factory=FakeContents)
     ledger: FakeLedger = field(default_factory=lambda: FakeLedger({KEY: WHO}))
     metrics: Metrics = field(default_factory=Metrics)
 
     def gateway(self, **changes: Any) -> Gateway:
-        services = Services(
+        ports = Ports(
             encoder=self.encoder,
             scrubber=self.scrubber,
             guard=self.guard,
@@ -95,13 +95,13 @@ class Kit:
             index=self.index,
             engines=self.engines,
             ledger=self.ledger,
-            journal=Direct(self.ledger),
+            outbox=Direct(self.ledger),
             contents=self.contents,
             count=estimate,
             observe=self.metrics.observe,
-            same=self.same,
+            paraphrase=self.paraphrase,
         )
-        gateway = Gateway(graph(), services)
+        gateway = Gateway(graph(), ports)
         gateway.apply(policy(**changes))
         return gateway
 
@@ -144,7 +144,9 @@ def serving(
 ) -> Iterator[str]:
     """The gateway behind uvicorn in a thread of its own; yields its base URL."""
     port = free_port()
-    app = create_app(gateway, Desk((metrics or Metrics()).export, idempotency=idempotency, responses=responses))
+    app = create_app(
+        gateway, ApiDependencies((metrics or Metrics()).export, idempotency=idempotency, responses=responses)
+    )
     server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

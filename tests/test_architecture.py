@@ -1,4 +1,4 @@
-"""The house rules that imports and files can break."""
+"""The project rules that imports and files can break."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_app_never_imports_ray() -> None:
     assert [(f, n) for f, n in imports("app") if n.split(".")[0] == "ray"] == []
 
 
-def test_rooms_and_rules_import_no_adapter_and_no_http() -> None:
+def test_stages_and_rules_import_no_adapter_and_no_http() -> None:
     found = {
         f: n
         for part in ("app/pipeline/stages", "app/core", "app/routing")

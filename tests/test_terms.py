@@ -62,7 +62,7 @@ async def test_a_call_is_answered_only_where_the_tenants_data_may_go() -> None:
     kit = Kit()
     pools = {name: {"kind": "fake", "model_id": f"model-{name}", "region": where} for name, where in
              (("a", "us"), ("b", "eu"))}  # fmt: skip
-    gateway = Gateway(graph(pools=pools), kit.gateway().services)
+    gateway = Gateway(graph(pools=pools), kit.gateway().ports)
     gateway.apply(kit.gateway().policy)
     resident = replace(WHO, regions=frozenset({"eu"}))
     call = await answered(gateway, resident, ask("hi", model="auto"))  # small is in the us, so it overflows
@@ -144,8 +144,8 @@ async def test_contents_are_kept_for_the_tenants_that_want_it_and_for_no_other(k
 
 async def test_the_policy_tells_the_ledger_what_to_watch_and_how_long_a_call_may_take() -> None:
     kit = Kit()
-    kit.gateway(watch={"alerts": [90], "breaker": {"multiple": 3}}, generate={"deadline": 30})
+    kit.gateway(alerts={"budget_percents": [90], "breaker": {"multiple": 3}}, generate={"deadline": 30})
     assert kit.ledger.watched is not None
-    vigilance, hold = kit.ledger.watched
-    assert ((90,), 3) == (vigilance.alerts, vigilance.breaker_multiple)
+    abuse_policy, hold = kit.ledger.watched
+    assert ((90,), 3) == (abuse_policy.alerts, abuse_policy.breaker_multiple)
     assert hold > 30

@@ -1,4 +1,4 @@
-"""Tool calls through every room: scrubbed and guarded on the way in, moderated and restored on the way out."""
+"""Tool calls through every stage: scrubbed and guarded on the way in, moderated and restored on the way out."""
 
 from __future__ import annotations
 

@@ -280,12 +280,12 @@ def head(args: argparse.Namespace) -> None:
 
 def ask(trained: Path, folder: Path, pairs: Sequence[Pair]) -> list[tuple[float, float] | None]:
     """Each pair's logits by the model as it is served; None where a rule decides without it."""
-    from app.cache.paraphrase.judge import MiniLMSame, certain
+    from app.cache.paraphrase.judge import MiniLMParaphraseJudge, certain
     from app.models import convert
 
     convert.pairs([trained, Path(resolve(BASE))], folder, folder, lambda _part, _what: None)
     (folder / "same.json").write_text(json.dumps({"longest": 128, "identical": IDENTICAL}))
-    judge = MiniLMSame(f"path:{folder}")
+    judge = MiniLMParaphraseJudge(f"path:{folder}")
     return [judge.logits(p.a, p.b) if certain(p.a, p.b, IDENTICAL) is None else None for p in pairs]
 
 

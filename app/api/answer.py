@@ -40,7 +40,7 @@ class CallResponse(Response):
         self.gateway = gateway
         self.call = call
         self.events = events
-        self.model_ids = gateway.menu.model_ids
+        self.model_ids = gateway.catalog.model_ids
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature

@@ -25,12 +25,12 @@ from app.api.openapi import document
 from app.api.ops import health as ops
 from app.api.stored.idempotency import Idempotency
 from app.api.stored.responses import Responses
-from app.batches.service import Archive
+from app.batches.service import BatchService
 from app.core import errors
 from app.core.errors import ApiError
 from app.core.ports import PortError
 from app.pipeline.gateway import Gateway
-from app.tenancy.admin import Office
+from app.tenancy.admin import AdminService
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _port_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, PortError)  # noqa: S101 - registered for this class
     log.error("%s", error)
-    return JsonError(errors.room_unavailable(error.port))
+    return JsonError(errors.stage_unavailable(error.port))
 
 
 async def _gone(_: Request, __: Exception) -> Response:
@@ -59,53 +59,55 @@ async def _gone(_: Request, __: Exception) -> Response:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ApiDependencies:
     """What the HTTP surface needs beside the gateway. metrics: what /metrics answers, as (body, content type).
 
-    told: hears of requests that were stopped before they were calls. office, admin_key: None is no admin API.
+    told: hears of requests that were stopped before they were calls. admin_service, admin_key: None is no admin API.
     responses: None stores none. archive: None is no files and no batches.
     """
 
     metrics: Callable[[], tuple[bytes, str]]
     told: Callable[[str], None] = lambda _: None
     idempotency: Idempotency | None = None
-    office: Office | None = None
+    admin_service: AdminService | None = None
     admin_key: str = ""
     responses: Responses | None = None
-    archive: Archive | None = None
+    archive: BatchService | None = None
 
 
-def create_app(gateway: Gateway, desk: Desk, *, sends_id: bool = True, lifespan: Any = None) -> ASGIApp:
+def create_app(
+    gateway: Gateway, dependencies: ApiDependencies, *, sends_id: bool = True, lifespan: Any = None
+) -> ASGIApp:
     """`sends_id`: as headers.Stamp. `lifespan`: as FastAPI's."""
     # No redirect where a slash too many was sent: OpenAI answers 404, and clients do not follow a POST.
     app = FastAPI(title="Penstock", docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
     app.state.gateway = gateway
-    app.state.metrics = desk.metrics
-    app.state.told = desk.told
-    app.state.idempotency = desk.idempotency
-    app.state.responses = desk.responses
+    app.state.metrics = dependencies.metrics
+    app.state.told = dependencies.told
+    app.state.idempotency = dependencies.idempotency
+    app.state.responses = dependencies.responses
     for routes in (chat, completions, responses, messages, embeddings, moderations, tokenize, models, ops):
         app.include_router(routes.router)
-    if desk.archive is not None:
-        app.state.archive = desk.archive
+    if dependencies.archive is not None:
+        app.state.archive = dependencies.archive
         for kept in (files, batches):
             app.include_router(kept.router)
-    if desk.office is not None:
+    if dependencies.admin_service is not None:
         from app.api.ops import console, insight
 
-        app.state.office = desk.office
+        app.state.admin_service = dependencies.admin_service
         for pages in (console, insight):
             app.include_router(pages.router)
-    if desk.office is not None and desk.admin_key:
+    if dependencies.admin_service is not None and dependencies.admin_key:
         from app.api.admin import install
 
         install(
             app,
-            desk.office,
-            desk.admin_key,
+            dependencies.admin_service,
+            dependencies.admin_key,
             door=lambda: door_of(app),
             currency=gateway.graph.state.currency,
-            index=gateway.services.index,
+            index=gateway.ports.index,
         )
     document.install(app)
     app.add_exception_handler(ApiError, _api_error)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from starlette.applications import Starlette
 from starlette.requests import Request
 
-from app.api.ip_limits import Door
+from app.api.ip_limits import IpLimiter
 from app.core import errors
-from app.core.call import LINE
+from app.core.call import BATCH_LINE
 from app.core.ports import Ledger, Principal
 
 
@@ -19,20 +19,20 @@ def presented_key(request: Request) -> str | None:
     return request.headers.get("x-api-key") or request.headers.get("api-key")
 
 
-def door_of(app: Starlette) -> Door:
+def door_of(app: Starlette) -> IpLimiter:
     """The door as the policy in force has it: a changed one starts with fresh counts."""
     state = app.state
-    settings = state.gateway.policy.door
+    settings = state.gateway.policy.ip_limits
     if getattr(state, "door_settings", None) != settings:
         state.door_settings = settings
-        state.door = Door(**settings.model_dump(), told=state.told)
-    door: Door = state.door
+        state.door = IpLimiter(**settings.model_dump(), told=state.told)
+    door: IpLimiter = state.door
     return door
 
 
 async def authenticate(request: Request, ledger: Ledger, scope: str) -> Principal:
     """The key's owner, who may do what `scope` names. Raises ApiError (401, 403, 429)."""
-    line = LINE.get()
+    line = BATCH_LINE.get()
     who = line.who if line else await _known(request, ledger)
     if who.suspended:
         raise errors.key_suspended(who.suspended)

@@ -20,7 +20,7 @@ from app.core.ports import Window
 log = logging.getLogger(__name__)
 VERSION = "2020-10-01"
 FOUND = {"block": "blocked", "flag": "flagged", "throttle": "throttled"}
-"""What a room's finding did to the call, by its action."""
+"""What a stage's finding did to the call, by its action."""
 _SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -60,7 +60,7 @@ def of_call(call: Call, *, settled: bool) -> dict[str, str]:
         "x-penstock-pool": call.pool if sure else None,
         "x-penstock-region": call.region if sure else None,
         "x-penstock-cache": CACHED.get(looked.get("result", "")),
-        "x-penstock-recall": "; ".join(f"{name}={value}" for name, value in looked.items()) or None,
+        "x-penstock-cache-decision": "; ".join(f"{name}={value}" for name, value in looked.items()) or None,
         "x-penstock-guard": _found(call, "guard"),
         "x-penstock-leak": _found(call, "leak"),
         "x-penstock-scrubbed": ",".join(f"{kind}={n}" for kind, n in sorted(scrubbed.items())) or "none",
@@ -72,8 +72,8 @@ def of_call(call: Call, *, settled: bool) -> dict[str, str]:
     return {name: str(v) for name, v in facts.items() if v is not None} | rate_limits(call.windows)
 
 
-def _found(call: Call, room: str) -> str | None:
-    return FOUND.get(call.trail.get(room, {}).get("action", ""))
+def _found(call: Call, stage: str) -> str | None:
+    return FOUND.get(call.trail.get(stage, {}).get("action", ""))
 
 
 def _decision(call: Call) -> str | None:

@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 from starlette.requests import Request
 
-from app.api.token_buckets import Knocks, caller
+from app.api.token_buckets import TokenBuckets, caller
 from app.core import errors
 
 
-class Door:
+class IpLimiter:
     """Per address: requests a minute, and wrong keys a minute, after which right ones are not looked at either.
 
     0 switches a limit off. trusted_hops: how many proxies of one's own stand in front, each of which appends to
@@ -30,8 +30,8 @@ class Door:
         told: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._requests = Knocks(requests_per_minute)
-        self._failures = Knocks(failures_per_minute)
+        self._requests = TokenBuckets(requests_per_minute)
+        self._failures = TokenBuckets(failures_per_minute)
         self._hops = trusted_hops
         self._told = told
         self._clock = clock

@@ -29,7 +29,7 @@ def caller(address: str) -> str:
     return str(ip.ipv4_mapped or f"{IPv6Address(int(ip) >> 64 << 64)}/64")
 
 
-class Knocks:
+class TokenBuckets:
     """`per_minute` for each caller, all of them at once after a quiet minute; 0: no limit. Times in seconds.
 
     Holds at most `size` callers: the one not heard of for longest is forgotten, and has a full bucket when it is back.

@@ -22,7 +22,7 @@ _MOST_FIELDS = 32
 
 
 @dataclass(slots=True)
-class Part:
+class FormPart:
     """One part of the form. filename: None where it is no file."""
 
     name: str = ""
@@ -45,9 +45,9 @@ class Form:
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
             raise errors.bad_request("Send the file as multipart/form-data, with the fields 'file' and 'purpose'.")
-        self._ready: list[tuple[Part, bytes | None]] = []
+        self._ready: list[tuple[FormPart, bytes | None]] = []
         self.ended = False
-        self._part = Part()
+        self._part = FormPart()
         self._header = [b"", b""]
         calls = {
             "on_part_begin": self._begin,
@@ -60,7 +60,7 @@ class Form:
         }
         self._parser = MultipartParser(options[b"boundary"], calls)  # type: ignore[arg-type]
 
-    def feed(self, data: bytes) -> Iterator[tuple[Part, bytes | None]]:
+    def feed(self, data: bytes) -> Iterator[tuple[FormPart, bytes | None]]:
         """Parts, each with bytes of it, or None at its end. Raises ApiError (400)."""
         try:
             self._parser.write(data)
@@ -73,7 +73,7 @@ class Form:
         self.ended = True
 
     def _begin(self) -> None:
-        self._part, self._header = Part(), [b"", b""]
+        self._part, self._header = FormPart(), [b"", b""]
 
     def _head(self, which: int, data: bytes) -> None:
         self._header[which] += data
@@ -110,7 +110,7 @@ async def receive(request: Request, sink: Sink, limit: int) -> Upload:
     return upload
 
 
-async def _file(upload: Upload, part: Part, piece: bytes | None, sink: Sink) -> None:
+async def _file(upload: Upload, part: FormPart, piece: bytes | None, sink: Sink) -> None:
     if upload.filename is not None and part.value != b"taken":
         raise errors.bad_request("Send one file.", "file", "invalid_value")
     part.value = b"taken"
@@ -119,7 +119,7 @@ async def _file(upload: Upload, part: Part, piece: bytes | None, sink: Sink) -> 
         await sink.put(piece)
 
 
-def _field(upload: Upload, part: Part, piece: bytes | None) -> None:
+def _field(upload: Upload, part: FormPart, piece: bytes | None) -> None:
     if piece is not None:
         part.value += piece
         if len(part.value) > _LONGEST_FIELD:

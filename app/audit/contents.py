@@ -1,6 +1,6 @@
 """What was said in a tenant's calls, where the tenant wants it kept: sealed with the tenant's own data key.
 
-settle, office -> [contents] -> store. Off by default. Whoever destroys the data key has destroyed every text.
+settle, admin service -> [contents] -> store. Off by default. Whoever destroys the data key has destroyed every text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which files there are, and whose.  http routes, worker -> [files] -> SQL. Their bytes are in the file storage.
+"""Which files there are, and whose.  API routes, worker -> [files] -> SQL. Their bytes are in the file storage.
 
 Every method raises LedgerError. An expired file is gone at once; its bytes go with the next `expired`.
 """

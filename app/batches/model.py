@@ -85,7 +85,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class InputLine:
     """A line that a worker has taken. expires: when its batch does, Unix seconds."""
 
     batch: str
@@ -122,7 +122,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LineAnswer:
     """What the route answered. body: JSON. retry_after: seconds, where the route named them."""
 
     status: int
@@ -136,6 +136,6 @@ class Answer:
 class State:
     """A gateway now: how many lines one worker may have on their way, and which models a line may name."""
 
-    room: int
+    free_slots: int
     models: Mapping[str, Sequence[str]] = field(default_factory=dict)
     max_lines: int = 50_000

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, insert, or_, select, update
 
 from app.batches.files import put
-from app.batches.model import OPEN, Answer, Entry, File, Job, Line, Owner, Problem, Result
+from app.batches.model import OPEN, Entry, File, InputLine, Job, LineAnswer, Owner, Problem, Result
 from app.batches.scheduling import KINDS, serial, turns
 from app.db.group_commit import Batcher
 from app.db.schema import batch_lines, batches, usage
@@ -125,7 +125,7 @@ class Work:
 
     # -- running its lines -------------------------------------------------------------------------
 
-    async def claim(self, wanted: int, most: Mapping[str, int] | None = None) -> list[Line]:
+    async def claim(self, wanted: int, most: Mapping[str, int] | None = None) -> list[InputLine]:
         """Up to `wanted` lines for this worker: fair between tenants, the oldest batch of each first.
 
         most: by batch, how many of it at most.
@@ -134,7 +134,7 @@ class Work:
         open_ = and_(batches.c.status == "in_progress", batches.c.due <= now, batches.c.expires > now)
         query = select(batches).where(open_).order_by(batches.c.id).with_for_update()
 
-        def work(connection: Connection) -> list[Line]:
+        def work(connection: Connection) -> list[InputLine]:
             rows = sorted(connection.execute(query).all(), key=lambda row: (row.created, row.id))
             waiting = _waiting(connection, rows, wanted, most or {})
             served: dict[str, float] = {}
@@ -153,7 +153,7 @@ class Work:
 
         return await self._store.write(work)
 
-    async def done(self, line: Line, answer: Answer) -> None:
+    async def done(self, line: InputLine, answer: LineAnswer) -> None:
         """The line's answer. Only the first one counts."""
         values = {
             "state": "answered" if 200 <= answer.status < 300 else "failed",
@@ -166,7 +166,7 @@ class Work:
         change = update(batch_lines).where(_is(line), batch_lines.c.state.in_(_LEFT)).values(**values)
         await self._submit(lambda connection: connection.execute(change))
 
-    async def again(self, line: Line, wait: float = 0.0) -> None:
+    async def again(self, line: InputLine, wait: float = 0.0) -> None:
         """The line was not answered: it runs again, and no other of its batch for `wait` seconds."""
         until = self._clock() + wait
         mine = and_(batch_lines.c.state == "running", batch_lines.c.worker == self.name)
@@ -247,7 +247,7 @@ def _about(batch: str, number: int) -> str:
     return f"batch line {batch} {number}"
 
 
-def _is(line: Line) -> ColumnElement[bool]:
+def _is(line: InputLine) -> ColumnElement[bool]:
     return and_(batch_lines.c.batch == line.batch, batch_lines.c.number == line.number)
 
 
@@ -297,17 +297,17 @@ def _running(connection: Connection) -> dict[str, int]:
 
 def _waiting(
     connection: Connection, rows: Sequence[Row[Any]], wanted: int, most: Mapping[str, int]
-) -> dict[str, list[Line]]:
+) -> dict[str, list[InputLine]]:
     """By tenant, its next `wanted` lines. rows: batches, the oldest first."""
-    found: dict[str, list[Line]] = {}
+    found: dict[str, list[InputLine]] = {}
     for row in rows:
         lines = found.setdefault(row.tenant, [])
-        room = min(wanted - len(lines), most.get(row.id, wanted))
-        if room <= 0:
+        free_slots = min(wanted - len(lines), most.get(row.id, wanted))
+        if free_slots <= 0:
             continue
         query = select(batch_lines).where(batch_lines.c.batch == row.id, batch_lines.c.state == "waiting")
-        query = query.order_by(batch_lines.c.number).limit(room)
+        query = query.order_by(batch_lines.c.number).limit(free_slots)
         for one in connection.execute(query):
             place = (one.batch, one.number, one.attempt, one.start, one.size)
-            lines.append(Line(*place, row.blob, row.endpoint, row.key_id, row.expires))
+            lines.append(InputLine(*place, row.blob, row.endpoint, row.key_id, row.expires))
     return found

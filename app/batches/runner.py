@@ -1,4 +1,4 @@
-"""Run a batch's line through the route that an online request takes.  worker -> [lines] -> http routes -> gateway.
+"""Run a batch's line through the route that an online request takes.  worker -> [lines] -> API routes -> gateway.
 
 The line is a request to the same ASGI app, made in this process in its key's name, so it is read, checked, refused,
 moderated, billed and shaped exactly as if it had come over the network.
@@ -13,11 +13,11 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Message, Scope
 
-from app.batches.model import Answer, Order, State
-from app.batches.scheduling import ENDPOINTS, room
+from app.batches.model import LineAnswer, Order, State
+from app.batches.scheduling import ENDPOINTS, free_slots
 from app.config import EMBEDDING
 from app.core import errors
-from app.core.call import LINE, Line
+from app.core.call import BATCH_LINE, BatchLine
 from app.core.ports import Principal
 from app.pipeline.gateway import Gateway
 
@@ -25,14 +25,14 @@ Whose = Callable[[str], Awaitable[Principal | None]]
 """From a key's id to its owner; None: it may no longer be used."""
 
 
-class Lines:
+class LineRunner:
     """One for each gateway process. app: its HTTP surface."""
 
     def __init__(self, gateway: Gateway, app: ASGIApp, whose: Whose) -> None:
         self._gateway = gateway
         self._app = app
         self._whose = whose
-        self._running: dict[str, asyncio.Task[Answer]] = {}
+        self._running: dict[str, asyncio.Task[LineAnswer]] = {}
 
     @property
     def online(self) -> int:
@@ -41,13 +41,13 @@ class Lines:
 
     async def state(self) -> State:
         """What there is room for now."""
-        settings, menu = self._gateway.policy.batches, self._gateway.menu
-        space = room(settings.concurrency, self.online, settings.yield_at)
-        models = {endpoint: tuple(menu.names) for endpoint in ENDPOINTS}
+        settings, catalog = self._gateway.policy.batches, self._gateway.catalog
+        space = free_slots(settings.concurrency, self.online, settings.yield_at)
+        models = {endpoint: tuple(catalog.names) for endpoint in ENDPOINTS}
         models["/v1/embeddings"] = (EMBEDDING, self._gateway.policy.embeddings.model_id)
         return State(space, models, settings.max_lines)
 
-    async def answer(self, order: Order) -> Answer | None:
+    async def answer(self, order: Order) -> LineAnswer | None:
         """The route's answer; None while this gateway has too many online calls, and nothing was done.
 
         Not stopped by its caller's death: the line is billed whole, and who asks for it again meanwhile waits for it.
@@ -61,12 +61,12 @@ class Lines:
             task.add_done_callback(lambda _: self._running.pop(order.serial, None))
         return await asyncio.shield(task)
 
-    async def _run(self, order: Order) -> Answer:
+    async def _run(self, order: Order) -> LineAnswer:
         who = await self._whose(order.key_id)
         if who is None:
             gone = errors.key_gone()
-            return Answer(gone.status, _request_id(order), orjson.dumps(gone.body()))
-        LINE.set(Line(order.serial, who))  # in this task's context alone
+            return LineAnswer(gone.status, _request_id(order), orjson.dumps(gone.body()))
+        BATCH_LINE.set(BatchLine(order.serial, who))  # in this task's context alone
         return await _ask(self._app, order)
 
 
@@ -74,7 +74,7 @@ def _request_id(order: Order) -> str:
     return f"req_{order.serial}"
 
 
-async def _ask(app: ASGIApp, order: Order) -> Answer:
+async def _ask(app: ASGIApp, order: Order) -> LineAnswer:
     """POST the order to the app."""
     head: dict[str, Any] = {}
     parts: list[bytes] = []
@@ -97,7 +97,7 @@ async def _ask(app: ASGIApp, order: Order) -> Answer:
     headers = {name.decode().lower(): value.decode("latin-1") for name, value in head["headers"]}
     retry = headers.get("retry-after")
     useless = headers.get("x-should-retry") == "false"
-    return Answer(head["status"], _request_id(order), b"".join(parts), float(retry) if retry else None, useless)
+    return LineAnswer(head["status"], _request_id(order), b"".join(parts), float(retry) if retry else None, useless)
 
 
 def _scope(order: Order) -> Scope:

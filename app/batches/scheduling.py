@@ -24,7 +24,7 @@ def serial(batch: str, number: int, attempt: int) -> str:
     return hashlib.sha256(f"{batch}/{number}/{attempt}".encode()).hexdigest()[:24]
 
 
-def room(concurrency: int, online: int, yield_at: int) -> int:
+def free_slots(concurrency: int, online: int, yield_at: int) -> int:
     """How many lines may be on their way beside `online` calls: all when there are none, fewer the more there are,
     and none above `yield_at`.
     """

@@ -1,4 +1,4 @@
-"""Files and batches as routes need them: their rows, and the bytes.  house -> [archive] -> http routes."""
+"""Files and batches as routes need them: their rows, and the bytes.  runtime -> [service] -> http routes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.batches.store import Batches
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
+class BatchService:
     """runs: whether there is a worker; without one, batches are refused rather than left to lie."""
 
     files: Files

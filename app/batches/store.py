@@ -1,4 +1,4 @@
-"""Batches as their owners see them: created, looked at, cancelled.  http routes -> [batches] -> SQL <- batch_work.
+"""Batches as their owners see them: created, looked at, cancelled.  API routes -> [batches] -> SQL <- batch_work.
 
 Every method raises LedgerError.
 """

@@ -16,7 +16,7 @@ import orjson
 
 from app.batches.blobs import Blobs, MissingBlobError
 from app.batches.check import LONGEST, Checker, Splitter
-from app.batches.model import Answer, Job, Line, Order, State
+from app.batches.model import InputLine, Job, LineAnswer, Order, State
 from app.batches.output import Output
 from app.batches.queue import Work
 from app.batches.scheduling import narrower, pause, serial, wider
@@ -40,7 +40,7 @@ class Gateways(Protocol):
 
     async def state(self) -> State: ...
 
-    async def answer(self, order: Order) -> Answer | None: ...
+    async def answer(self, order: Order) -> LineAnswer | None: ...
 
 
 class Worker:
@@ -86,7 +86,7 @@ class Worker:
             self._looked = time.monotonic()
             if not self._jobs and (job := await self._work.job()):
                 self._begin(self._jobs, self._do(job))
-        free = (await self._gateways.state()).room - len(self._lines)
+        free = (await self._gateways.state()).free_slots - len(self._lines)
         most = {batch: int(width) - self._open[batch] for batch, width in self._widths.items()}
         for line in await self._work.claim(free, most) if free > 0 else ():
             self._open[line.batch] += 1
@@ -118,7 +118,7 @@ class Worker:
 
     # -- a line ------------------------------------------------------------------------------------
 
-    async def _answer(self, line: Line) -> None:
+    async def _answer(self, line: InputLine) -> None:
         """Run it, and keep what became of it until the database has taken that."""
         try:
             kept = await self._ended(line)
@@ -135,13 +135,15 @@ class Worker:
             await asyncio.sleep(wait)
             wait = min(wait * 2, PATIENCE)
 
-    async def _ended(self, line: Line) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def _ended(self, line: InputLine) -> Callable[[], Coroutine[Any, Any, None]]:
         """What is to be written of it."""
         try:
             order = await self._order(line)
             answer = await self._gateways.answer(order)
         except MissingBlobError:
-            return lambda: self._work.done(line, Answer(0, "", _error("input_file_gone", "The input file is gone.")))
+            return lambda: self._work.done(
+                line, LineAnswer(0, "", _error("input_file_gone", "The input file is gone."))
+            )
         except Exception as error:  # noqa: BLE001 - perhaps it ran, perhaps not: run again, it is the same call
             log.warning("batch line %s/%d runs again: %s", line.batch, line.number, type(error).__name__)
             return lambda: self._work.again(line, pause(line.attempt, None))
@@ -160,7 +162,7 @@ class Worker:
             if self._widths[batch] >= _WIDE:
                 del self._widths[batch]
 
-    async def _order(self, line: Line) -> Order:
+    async def _order(self, line: InputLine) -> Order:
         text = await self._blobs.read(line.blob, line.start, line.size)
         body = orjson.dumps(orjson.loads(text)["body"])
         return Order(serial(line.batch, line.number, line.attempt), line.key_id, line.endpoint, body)

@@ -1,4 +1,4 @@
-"""Calls as they were billed, for the operator to read. office -> [calls] -> SQL."""
+"""Calls as they were billed, for the operator to read. admin service -> [calls] -> SQL."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class CostModel:
         return cls(Fraction(input) / _PER, Fraction(cached_input) / _PER, Fraction(output) / _PER)
 
 
-def goods(model: CostModel | None, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> Decimal:
+def cost_of_goods(model: CostModel | None, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> Decimal:
     """Return what a call costs us, rounded once, half to even at 1e-9. None: a pool that costs nothing, or a hit.
 
     cached_tokens: as in `pricing.charge`. Raises ValueError when a count is negative.

@@ -71,7 +71,7 @@ class Sums:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line(Sums):
+class InvoiceLine(Sums):
     """Calls of one project that were sold alike. project: its id, empty for keys of none. model: as answered, empty for
     a cache hit. kind: generation | cache hit | batch. price_list: its name and version.
     """
@@ -95,11 +95,11 @@ class Invoice:
     status: Literal["draft", "final"]
     currency: str
     made: float
-    lines: tuple[Line, ...]
+    lines: tuple[InvoiceLine, ...]
 
     @classmethod
     def of(
-        cls, period: Period, lines: Iterable[Line], now: float, *, tenant: str, tenant_name: str, currency: str
+        cls, period: Period, lines: Iterable[InvoiceLine], now: float, *, tenant: str, tenant_name: str, currency: str
     ) -> Invoice:
         """The invoice as it stands `now`, Unix seconds: final once the month's last calls are surely billed."""
         final = now >= period.final
@@ -120,11 +120,11 @@ class Invoice:
         return Sums.of(self.lines)
 
     @property
-    def projects(self) -> list[tuple[str, list[Line], Sums]]:
+    def projects(self) -> list[tuple[str, list[InvoiceLine], Sums]]:
         """The lines by project: its name, its lines, their sums."""
         groups = [list(group) for _, group in groupby(self.lines, key=lambda line: line.project)]
         return [(group[0].project_name, group, Sums.of(group)) for group in groups]
 
 
-def _place(line: Line) -> tuple[str, ...]:
+def _place(line: InvoiceLine) -> tuple[str, ...]:
     return line.project_name, line.project, line.tier, line.model, line.kind, line.price_list

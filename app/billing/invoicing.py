@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from sqlalchemy import Connection, case, func, or_, select
 
-from app.billing.invoice import Invoice, Line, Period, Sums
+from app.billing.invoice import Invoice, InvoiceLine, Period, Sums
 from app.db.refusals import UnfitError
 from app.db.schema import from_nano, projects, usage
 from app.db.store import Store
@@ -46,7 +46,7 @@ _QUERY = (
     .group_by(*_SOLD, "kind")
 )
 _SUMS = tuple(field.name for field in fields(Sums))
-_COLUMNS = (*(field.name for field in fields(Line) if field.name not in _SUMS), *_SUMS)
+_COLUMNS = (*(field.name for field in fields(InvoiceLine) if field.name not in _SUMS), *_SUMS)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -133,10 +133,10 @@ def _cell(value: object) -> str:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else _text(value)
 
 
-def _line(row: Any, names: dict[str, str]) -> Line:
+def _line(row: Any, names: dict[str, str]) -> InvoiceLine:
     sums: dict[str, Any] = {name: int(row[name]) for name in _TOKENS}
     sums |= {name: from_nano(int(row[name])) for name in _AMOUNTS}
-    return Line(
+    return InvoiceLine(
         project=row["project"],
         project_name=names.get(row["project"], row["project"]),
         tier=row["tier"] or "",

@@ -71,7 +71,7 @@ class Verdict:
     proven: bool = False
 
 
-class Trust:
+class AcceptancePolicy:
     """A tenant's evidence at this moment, sorted into bins. Cheap to make: one for each lookup."""
 
     def __init__(self, bound: Bound, evidence: Tries) -> None:

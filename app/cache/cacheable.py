@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from app.config.recall import Cacheable
+from app.config.cache import Cacheable
 from app.core.events import Message, Prompt
 
 MORE_THAN_TEXT = ("logprobs", "top_logprobs")

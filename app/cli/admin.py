@@ -1,6 +1,6 @@
 """How an admin command is made: its own arguments, those that all of them take, and a client to ask with.
 
-main -> [people, money, proof -> admin] -> client.
+main -> [tenants, money, audit -> admin] -> client.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _EXAMPLES = {"terms": '{"models": ["small"]}', "safety": '{"injection": "flag"}'
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class CommandContext:
     """What a command works with. as_json: print what the API answered, for a program. config: the file of --config."""
 
     api: Client
@@ -82,7 +82,7 @@ class Desk:
 
 
 def command(group: typer.Typer, name: str, *, terms: bool = False) -> Callable[[Work], Work]:
-    """Register `work(desk, ...)`. It takes --config, --url and --json too, and where `terms` the options of terms,
+    """Register `work(ctx, ...)`. It takes --config, --url and --json too, and where `terms` the options of terms,
     which reach it as `terms`: a function from the terms that were to those that are asked for.
     """
 
@@ -100,7 +100,7 @@ def command(group: typer.Typer, name: str, *, terms: bool = False) -> Callable[[
             change = (lambda was: _over(was, asked),) if terms else ()
             with _api(common["config"], common["url"]) as api:
                 try:
-                    work(Desk(api, common["json"], common["config"]), *change, **given)
+                    work(CommandContext(api, common["json"], common["config"]), *change, **given)
                 except AdminError as error:
                     output.fail(str(error))
 

@@ -1,4 +1,4 @@
-"""`penstock audit | webhooks`. main -> [proof] -> admin."""
+"""`penstock audit | webhooks`. main -> [audit] -> admin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app.cli import output
-from app.cli.admin import Desk, command, said
+from app.cli.admin import CommandContext, command, said
 
 audit = typer.Typer(no_args_is_help=True, help="The audit chains: one of each tenant, one of the operator.")
 webhooks = typer.Typer(no_args_is_help=True, help="Who is told of budgets, pauses and suspensions.")
@@ -19,7 +19,7 @@ Until = Annotated[str | None, typer.Option(help="Before 2026-02-28 or 1d ago.")]
 
 @command(audit, "list")
 def list_records(
-    desk: Desk,
+    ctx: CommandContext,
     *,
     chain: Chain = None,
     kind: Annotated[str | None, typer.Option(help="Like call or key.create.")] = None,
@@ -30,8 +30,8 @@ def list_records(
 ) -> None:
     """List audit records."""
     span = {"after": output.when(since, ago=True), "before": output.when(until, ago=True)}
-    found = desk.api.get("/audit", chain=chain, kind=kind, subject=subject, limit=limit, **span)["data"]
-    desk.listed(
+    found = ctx.api.get("/audit", chain=chain, kind=kind, subject=subject, limit=limit, **span)["data"]
+    ctx.listed(
         found,
         ("chain", "seq", "at", "kind", "actor", "subject", "data"),
         lambda one: (
@@ -41,14 +41,14 @@ def list_records(
 
 
 @command(audit, "verify")
-def verify(desk: Desk, chain: Chain = None) -> None:
+def verify(ctx: CommandContext, chain: Chain = None) -> None:
     """Check every record, usage row and account. Exits with 1, a line a fault, where something was changed."""
-    _verified(desk, desk.api.get("/audit/verify", chain=chain))
+    _verified(ctx, ctx.api.get("/audit/verify", chain=chain))
 
 
 @command(audit, "export")
 def export(
-    desk: Desk,
+    ctx: CommandContext,
     to: Annotated[str, typer.Argument(help="A new folder's URL: a path, s3://...; with --url, as the server sees it.")],
     *,
     form: Format = "jsonl",
@@ -58,41 +58,43 @@ def export(
 ) -> None:
     """Copy records out, with a manifest that proves them without the database."""
     span = said(after=output.when(since, ago=True), before=output.when(until, ago=True), chain=chain)
-    done = desk.api.send("POST", "/audit/export", {"to": to, "format": form, **span})
-    desk.told(done, f"{to}: {done['records']} records in {done['files']} files")
+    done = ctx.api.send("POST", "/audit/export", {"to": to, "format": form, **span})
+    ctx.told(done, f"{to}: {done['records']} records in {done['files']} files")
 
 
 @command(audit, "verify-export")
-def verify_export(desk: Desk, folder: Annotated[str, typer.Argument(help="The folder that was exported to.")]) -> None:
+def verify_export(
+    ctx: CommandContext, folder: Annotated[str, typer.Argument(help="The folder that was exported to.")]
+) -> None:
     """Check an export. Exits with 1, a line a fault, where something was changed."""
-    _verified(desk, desk.api.send("POST", "/audit/verify-export", {"url": folder}))
+    _verified(ctx, ctx.api.send("POST", "/audit/verify-export", {"url": folder}))
 
 
 @command(audit, "prune")
 def prune(
-    desk: Desk,
+    ctx: CommandContext,
     to: Annotated[str, typer.Argument(help="Where what is taken out is kept: a path, s3://...")],
     form: Format = "jsonl",
 ) -> None:
     """Export, then take out, the records that are older than their tenant's retention."""
-    done = desk.api.send("POST", "/audit/prune", {"to": to, "format": form})
-    desk.told(done, f"{done['records']} records of {len(done['chains'])} chains went to {to}")
+    done = ctx.api.send("POST", "/audit/prune", {"to": to, "format": form})
+    ctx.told(done, f"{done['records']} records of {len(done['chains'])} chains went to {to}")
 
 
 @command(audit, "content")
-def show_content(desk: Desk, call: Annotated[str, typer.Argument(help="A call's id.")]) -> None:
+def show_content(ctx: CommandContext, call: Annotated[str, typer.Argument(help="A call's id.")]) -> None:
     """Print what was said in a call, where its tenant keeps that. The reading itself is recorded."""
-    output.line(desk.api.text(f"/contents/{call}"))
+    output.line(ctx.api.text(f"/contents/{call}"))
 
 
 # -- webhooks --------------------------------------------------------------------------------------
 
 
 @command(webhooks, "list")
-def list_webhooks(desk: Desk) -> None:
+def list_webhooks(ctx: CommandContext) -> None:
     """List the webhooks."""
-    desk.listed(
-        desk.api.get("/webhooks")["data"],
+    ctx.listed(
+        ctx.api.get("/webhooks")["data"],
         ("id", "tenant", "url", "events"),
         lambda one: (one["id"], one["tenant"] or "all", one["url"], ",".join(one["events"]) or "all"),
     )
@@ -100,7 +102,7 @@ def list_webhooks(desk: Desk) -> None:
 
 @command(webhooks, "add")
 def add_webhook(
-    desk: Desk,
+    ctx: CommandContext,
     to: Annotated[str, typer.Argument(help="Where to POST.")],
     tenant: Annotated[str | None, typer.Option(help="Only of this tenant; default: of all.")] = None,
     events: Annotated[
@@ -109,32 +111,32 @@ def add_webhook(
 ) -> None:
     """Add a webhook. What its deliveries are signed with is printed now and never again."""
     kinds = None if events is None else [word.strip() for word in events.split(",")]
-    made = desk.api.send("POST", "/webhooks", {"url": to, **said(tenant=tenant, events=kinds)})
-    desk.told(made, f"{made['id']}\n{made['secret']}")
+    made = ctx.api.send("POST", "/webhooks", {"url": to, **said(tenant=tenant, events=kinds)})
+    ctx.told(made, f"{made['id']}\n{made['secret']}")
 
 
 @command(webhooks, "rotate")
-def rotate_webhook(desk: Desk, webhook: Annotated[str, typer.Argument(help="Its id.")]) -> None:
+def rotate_webhook(ctx: CommandContext, webhook: Annotated[str, typer.Argument(help="Its id.")]) -> None:
     """Print a new secret; the old one signs beside it for a day."""
-    made = desk.api.send("POST", f"/webhooks/{webhook}/rotate")
-    desk.told(made, made["secret"])
+    made = ctx.api.send("POST", f"/webhooks/{webhook}/rotate")
+    ctx.told(made, made["secret"])
 
 
 @command(webhooks, "remove")
-def remove_webhook(desk: Desk, webhook: Annotated[str, typer.Argument(help="Its id.")]) -> None:
+def remove_webhook(ctx: CommandContext, webhook: Annotated[str, typer.Argument(help="Its id.")]) -> None:
     """Send a webhook nothing more."""
-    desk.told(desk.api.send("DELETE", f"/webhooks/{webhook}"), f"{webhook}: removed")
+    ctx.told(ctx.api.send("DELETE", f"/webhooks/{webhook}"), f"{webhook}: removed")
 
 
 @command(webhooks, "notices")
 def list_notices(
-    desk: Desk,
+    ctx: CommandContext,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")] = 20,
 ) -> None:
     """List what was told, and whether it arrived."""
-    desk.listed(
-        desk.api.get("/notices", tenant=tenant, limit=limit)["data"],
+    ctx.listed(
+        ctx.api.get("/notices", tenant=tenant, limit=limit)["data"],
         ("at", "kind", "tenant", "data", "deliveries"),
         lambda one: (output.moment(one["created_at"]), one["kind"], one["tenant"], one["data"], _deliveries(one)),
     )
@@ -147,8 +149,8 @@ def _deliveries(notice: dict[str, Any]) -> str:
     )
 
 
-def _verified(desk: Desk, done: dict[str, Any]) -> None:
-    if desk.as_json:
+def _verified(ctx: CommandContext, done: dict[str, Any]) -> None:
+    if ctx.as_json:
         output.as_json(done)
     else:
         for fault in done["faults"]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app.cli import output
-from app.cli.admin import Desk, command
+from app.cli.admin import CommandContext, command
 
 By = Literal["tenant", "project", "key", "model", "tier", "pool", "region", "day"]
 Of = Annotated[str | None, typer.Option(help="Only this tenant's.")]
@@ -18,7 +18,7 @@ _SUM = ("calls", "refused", "failed", "hits", "in", "cached", "out", "revenue", 
 
 
 def usage(
-    desk: Desk,
+    ctx: CommandContext,
     *,
     by: Annotated[By | None, typer.Option(help="Sum by this; without it, the last calls.")] = None,
     tenant: Of = None,
@@ -30,19 +30,19 @@ def usage(
     if by is None and (since or until):
         raise typer.BadParameter("--since and --until go with --by")
     if by is None:
-        rows = desk.api.get("/usage", tenant=tenant, limit=limit)["data"]
-        return desk.listed(rows, _CALL, _call)
+        rows = ctx.api.get("/usage", tenant=tenant, limit=limit)["data"]
+        return ctx.listed(rows, _CALL, _call)
     span = {"since": output.when(since, ago=True), "until": output.when(until, ago=True)}
-    sums = desk.api.get("/usage/summary", by=by, tenant=tenant, **span)["data"]
-    return desk.listed(sums, (by, *_SUM), _sum)
+    sums = ctx.api.get("/usage/summary", by=by, tenant=tenant, **span)["data"]
+    return ctx.listed(sums, (by, *_SUM), _sum)
 
 
 @command(budget, "list")
-def list_budgets(desk: Desk, tenant: Of = None) -> None:
+def list_budgets(ctx: CommandContext, tenant: Of = None) -> None:
     """List the accounts of tenants, projects and keys."""
     columns = ("account", "tenant", "budget", "period", "spent in it", "reserved", "left", "spent of all time")
-    desk.listed(
-        desk.api.each("/budgets", tenant=tenant),
+    ctx.listed(
+        ctx.api.each("/budgets", tenant=tenant),
         columns,
         lambda one: (
             one["id"], one["tenant"], output.money(one["budget"]), one["period"],
@@ -53,27 +53,27 @@ def list_budgets(desk: Desk, tenant: Of = None) -> None:
 
 @command(budget, "set")
 def set_budget(
-    desk: Desk,
+    ctx: CommandContext,
     account: Annotated[str, typer.Argument(help="tenant:ID, project:ID or key:ID.")],
     amount: Annotated[str, typer.Argument(help="Money in each period, or `none`.")],
     period: Annotated[Literal["total", "month", "day"], typer.Option(help="Months and days are UTC's.")] = "total",
 ) -> None:
     """Set an account's budget. It is hard: a call whose worst case would pass it is refused."""
     asked = {"budget": None if amount == "none" else amount, "period": period}
-    done = desk.api.send("PUT", f"/budgets/{account}", asked)
+    done = ctx.api.send("PUT", f"/budgets/{account}", asked)
     left = output.money(done["left"]) or "no end"
-    desk.told(done, f"{account}: {output.money(done['budget']) or 'no budget'} ({period}), {left} left")
+    ctx.told(done, f"{account}: {output.money(done['budget']) or 'no budget'} ({period}), {left} left")
 
 
 def invoice(
-    desk: Desk,
+    ctx: CommandContext,
     tenant: Annotated[str, typer.Argument(help="Whose.")],
     month: Annotated[str, typer.Argument(help="UTC month, like 2026-01.")],
     form: Annotated[Literal["json", "csv", "html"], typer.Option("--format", help="As what.")] = "json",
     to: Annotated[Path | None, typer.Option(help="A file; default: print it.")] = None,
 ) -> None:
     """Draw a tenant's invoice of a month, from what was billed."""
-    drawn = desk.api.text(f"/invoices/{tenant}/{month}", format="json" if desk.as_json else form)
+    drawn = ctx.api.text(f"/invoices/{tenant}/{month}", format="json" if ctx.as_json else form)
     if to is None:
         return output.line(drawn)
     try:

@@ -105,11 +105,11 @@ class Client:
         from app.db.store import Store
         from app.installation.paths import database_url
         from app.installation.secrets import Secrets
-        from app.tenancy.admin import Office
+        from app.tenancy.admin import AdminService
 
         state = load_file(config).graph.state
         store = Store(database_url(state.database))
         self._stack.push_async_callback(store.close)
         app = FastAPI(openapi_url=None)
-        install(app, Office(store, Secrets.load()), key, currency=state.currency, actor="cli")
+        install(app, AdminService(store, Secrets.load()), key, currency=state.currency, actor="cli")
         return httpx.ASGITransport(app)

@@ -8,13 +8,13 @@ USES = {
     "admit": ("ledger",),
     "scrub": ("scrubber",),
     "guard": ("guard",),
-    "recall": ("encoder", "cache", "same"),
+    "recall": ("encoder", "cache", "paraphrase"),
     "route": ("complexity",),
     "moderate": ("moderator",),
     "remember": ("cache",),
     "settle": ("ledger",),
 }
-"""Room -> the ports it asks."""
+"""Stage -> the ports it asks."""
 
 
 def where(port: Port) -> str:
@@ -35,13 +35,13 @@ def lines(config: Config) -> list[tuple[int, str]]:
     """The graph as (depth, text), top down in the order a call passes."""
     graph, policy = config.graph, config.policy
     out = [(0, "call")]
-    for room in policy.rooms:
-        ports = [p for p in USES.get(room, ()) if p in graph.ports]
+    for stage in policy.stages:
+        ports = [p for p in USES.get(stage, ()) if p in graph.ports]
         asked = "; ".join(f"{p}: {graph.ports[p].adapter} ({where(graph.ports[p])})" for p in ports)
-        out.append((1, f"{room}  {asked}".rstrip()))
-        if room == "generate":
-            for tier, settings in sorted(policy.tiers.items(), key=lambda pair: pair[1].above):
-                out.append((2, f"{tier}  (complexity >= {settings.above:g})"))
+        out.append((1, f"{stage}  {asked}".rstrip()))
+        if stage == "generate":
+            for tier, settings in sorted(policy.tiers.items(), key=lambda pair: pair[1].min_complexity):
+                out.append((2, f"{tier}  (complexity >= {settings.min_complexity:g})"))
                 for name in settings.pools:
                     pool = graph.pools[name]
                     split = ", prefill/decode split" if isinstance(pool, VllmPool) and pool.split else ""
@@ -53,16 +53,16 @@ def lines(config: Config) -> list[tuple[int, str]]:
 def mermaid(config: Config) -> str:
     """The graph as a Mermaid flowchart."""
     graph, policy = config.graph, config.policy
-    out = ["flowchart LR", "  client([client]) --> " + policy.rooms[0], "  subgraph Gateway", "    direction LR"]
-    out += [f"    {a} --> {b}" for a, b in zip(policy.rooms, policy.rooms[1:], strict=False)]
-    out += ["  end", f"  {policy.rooms[-1]} --> answer([answer])"]
-    for room in policy.rooms:
-        for port in USES.get(room, ()):
+    out = ["flowchart LR", "  client([client]) --> " + policy.stages[0], "  subgraph Gateway", "    direction LR"]
+    out += [f"    {a} --> {b}" for a, b in zip(policy.stages, policy.stages[1:], strict=False)]
+    out += ["  end", f"  {policy.stages[-1]} --> answer([answer])"]
+    for stage in policy.stages:
+        for port in USES.get(stage, ()):
             if port == "ledger":
-                out.append(f"  {room} -.-> ledger[(ledger)]")
+                out.append(f"  {stage} -.-> ledger[(ledger)]")
             elif port in graph.ports:
                 out.append(
-                    f'  {room} -.-> {port}["{port}<br/>{graph.ports[port].adapter}, {where(graph.ports[port])}"]'
+                    f'  {stage} -.-> {port}["{port}<br/>{graph.ports[port].adapter}, {where(graph.ports[port])}"]'
                 )
     for tier, settings in policy.tiers.items():
         for name in settings.pools:

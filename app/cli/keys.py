@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli import output
-from app.cli.admin import Change, Desk, command, said
+from app.cli.admin import Change, CommandContext, command, said
 from app.cli.client import AdminError
 
 keys = typer.Typer(no_args_is_help=True, help="API keys.")
@@ -19,7 +19,7 @@ Expires = Annotated[str | None, typer.Option(help="When it dies: 2027-01-31 or 9
 
 @command(keys, "create", terms=True)
 def create_key(
-    desk: Desk,
+    ctx: CommandContext,
     terms: Change,
     tenant: Annotated[str, typer.Argument(help="Who pays. Made when it does not exist.")],
     *,
@@ -31,19 +31,21 @@ def create_key(
     """Make a key for TENANT. It is printed now and never again."""
     about = said(project=project, name=name, scopes=_words(scopes), expires_at=output.when(expires, ago=False))
     try:
-        desk.api.send("POST", "/tenants", {"id": tenant})
+        ctx.api.send("POST", "/tenants", {"id": tenant})
     except AdminError as error:
         if error.code != "conflict":
             raise
-    made = desk.api.send("POST", "/keys", {"tenant": tenant, "terms": terms({}), **about})
-    desk.told(made, made["key"])
+    made = ctx.api.send("POST", "/keys", {"tenant": tenant, "terms": terms({}), **about})
+    ctx.told(made, made["key"])
 
 
 @command(keys, "list")
-def list_keys(desk: Desk, tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None) -> None:
+def list_keys(
+    ctx: CommandContext, tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None
+) -> None:
     """List keys by their prefix."""
-    desk.listed(
-        desk.api.each("/keys", tenant=tenant),
+    ctx.listed(
+        ctx.api.each("/keys", tenant=tenant),
         ("id", "of", "name", "key", "scopes", "terms", "state"),
         lambda one: (
             one["id"], "/".join(filter(None, (one["tenant"], one["project"]))), one["name"], one["prefix"],
@@ -54,39 +56,39 @@ def list_keys(desk: Desk, tenant: Annotated[str | None, typer.Option(help="Only 
 
 @command(keys, "update", terms=True)
 def update_key(
-    desk: Desk, terms: Change, key: Key, *, name: Name = None, scopes: Scopes = None, expires: Expires = None
+    ctx: CommandContext, terms: Change, key: Key, *, name: Name = None, scopes: Scopes = None, expires: Expires = None
 ) -> None:
     """Change a key's name, scopes, terms or expiry."""
-    was = desk.api.get(f"/keys/{key}")["terms"]
+    was = ctx.api.get(f"/keys/{key}")["terms"]
     asked = terms(was)
     changes = said(name=name, scopes=_words(scopes), expires_at=output.when(expires, ago=False))
-    done = desk.api.send("PATCH", f"/keys/{key}", changes | ({"terms": asked} if asked != was else {}))
-    desk.told(done, f"{key}: {done['state']} {output.terms(done['terms'])}")
+    done = ctx.api.send("PATCH", f"/keys/{key}", changes | ({"terms": asked} if asked != was else {}))
+    ctx.told(done, f"{key}: {done['state']} {output.terms(done['terms'])}")
 
 
 @command(keys, "rotate")
 def rotate_key(
-    desk: Desk,
+    ctx: CommandContext,
     key: Key,
     overlap: Annotated[str, typer.Option(help="For how long the old key still works, e.g. 24h.")] = "0s",
 ) -> None:
     """Make a new key in the place of one. It is printed now and never again."""
-    made = desk.api.send("POST", f"/keys/{key}/rotate", {"overlap_seconds": output.seconds(overlap)})
-    desk.told(made, made["key"])
+    made = ctx.api.send("POST", f"/keys/{key}/rotate", {"overlap_seconds": output.seconds(overlap)})
+    ctx.told(made, made["key"])
 
 
 @command(keys, "disable")
-def disable_key(desk: Desk, key: Key) -> None:
+def disable_key(ctx: CommandContext, key: Key) -> None:
     """Stop a key for good, everywhere within a second."""
-    done = desk.api.send("POST", f"/keys/{key}/disable")
-    desk.told(done, f"{key}: {done['state']}")
+    done = ctx.api.send("POST", f"/keys/{key}/disable")
+    ctx.told(done, f"{key}: {done['state']}")
 
 
 @command(keys, "reinstate")
-def reinstate_key(desk: Desk, key: Key) -> None:
+def reinstate_key(ctx: CommandContext, key: Key) -> None:
     """Lift a key's suspension or throttle and forgive its strikes."""
-    done = desk.api.send("POST", f"/keys/{key}/reinstate")
-    desk.told(done, f"{key}: {done['state']}")
+    done = ctx.api.send("POST", f"/keys/{key}/reinstate")
+    ctx.told(done, f"{key}: {done['state']}")
 
 
 def _words(scopes: str | None) -> list[str] | None:

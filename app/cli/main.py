@@ -57,8 +57,8 @@ def loaded(file: Path) -> Config:
 def config_check(file: File = DEFAULT) -> None:
     """Validate FILE without starting anything. Exits with 2 and one line a fault."""
     config = loaded(file)
-    rooms, pools, tiers = config.policy.rooms, config.graph.pools, config.policy.tiers
-    out.print(f"{file}: good. {len(rooms)} rooms, {len(tiers)} tiers, {len(pools)} pools.")
+    stages, pools, tiers = config.policy.stages, config.graph.pools, config.policy.tiers
+    out.print(f"{file}: good. {len(stages)} stages, {len(tiers)} tiers, {len(pools)} pools.")
 
 
 @config_app.command("schema")

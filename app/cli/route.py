@@ -16,7 +16,7 @@ import typer
 import yaml
 
 from app.cli import output
-from app.cli.admin import DEFAULT, Desk, command
+from app.cli.admin import DEFAULT, CommandContext, command
 from app.config import Config, ConfigError, load_file
 from app.models.catalog import ModelError
 from app.routing.calibration import Cut, cuts
@@ -30,7 +30,7 @@ PAGE = 1000
 
 @command(route, "calibrate")
 def calibrate(
-    desk: Desk,
+    ctx: CommandContext,
     sample: Annotated[
         Path | None,
         typer.Argument(help="JSON lines: prompts, chat requests or batch lines. Default: the scores in the audit."),
@@ -41,24 +41,24 @@ def calibrate(
     write: Annotated[bool, typer.Option("--write", help="Put the thresholds into the file of --config.")] = False,
 ) -> None:
     """Find the tiers' `above` that split your own traffic as --share says."""
-    config = _loaded(desk.config)
-    names = sorted(config.policy.tiers, key=lambda name: config.policy.tiers[name].above)
+    config = _loaded(ctx.config)
+    names = sorted(config.policy.tiers, key=lambda name: config.policy.tiers[name].min_complexity)
     try:
         wanted = _shares(share, names)
-        scores = _scored(config, prompts(sample)) if sample else list(_audited(desk, since))
+        scores = _scored(config, prompts(sample)) if sample else list(_audited(ctx, since))
         found = cuts(scores, wanted)
     except (ValueError, OSError, ConfigError, ModelError) as error:
         output.fail(str(error))
-    if desk.as_json:
+    if ctx.as_json:
         output.as_json({"scores": len(scores), "tiers": {n: _json(cut) for n, cut in zip(names, found, strict=True)}})
     else:
         _print(names, found, config, len(scores))
     if write:
         try:
-            rewrite(desk.config, dict(zip(names, (cut.above for cut in found), strict=True)))
+            rewrite(ctx.config, dict(zip(names, (cut.min_complexity for cut in found), strict=True)))
         except ConfigError as error:
             output.fail(str(error))
-        output.line(f"{desk.config} is written: `serve deploy {desk.config}` brings it to the running gateways")
+        output.line(f"{ctx.config} is written: `serve deploy {ctx.config}` brings it to the running gateways")
 
 
 @route.command("explain")
@@ -73,7 +73,7 @@ def explain(
     except ModelError as error:
         output.fail(str(error))
     tier = tier_for(score, loaded.policy.tiers)
-    output.line(f"{tier}: score {score:.4f}, which reaches {loaded.policy.tiers[tier].above:g}")
+    output.line(f"{tier}: score {score:.4f}, which reaches {loaded.policy.tiers[tier].min_complexity:g}")
 
 
 def prompts(path: Path) -> list[str]:
@@ -125,12 +125,12 @@ def _scored(config: Config, texts: list[str]) -> list[float]:
     return asyncio.run(work())
 
 
-def _audited(desk: Desk, since: str) -> Iterator[float]:
+def _audited(ctx: CommandContext, since: str) -> Iterator[float]:
     """The scores of past `auto` calls, newest first: numbers only, no text is kept for this."""
     before: float | None = None
     after = output.when(since, ago=True)
     while True:
-        page = desk.api.get("/audit", kind="call", limit=PAGE, after=after, before=before)["data"]
+        page = ctx.api.get("/audit", kind="call", limit=PAGE, after=after, before=before)["data"]
         for record in page:
             score = json.loads(record["data"]).get("trail", {}).get("route", {}).get("score")
             if score is not None:
@@ -156,14 +156,14 @@ def _print(names: list[str], found: Iterable[Cut], config: Config, count: int) -
     rows = []
     for name, cut in zip(names, found, strict=True):
         error = 1.96 * math.sqrt(cut.got * (1 - cut.got) / count)
-        was = config.policy.tiers[name].above
-        rows.append((name, f"{was:g}", f"{cut.above:g}", f"{cut.wanted:.1%}", f"{cut.got:.1%} ± {error:.1%}"))
+        was = config.policy.tiers[name].min_complexity
+        rows.append((name, f"{was:g}", f"{cut.min_complexity:g}", f"{cut.wanted:.1%}", f"{cut.got:.1%} ± {error:.1%}"))
     output.table(("tier", "above was", "above", "wanted", "of the sample"), rows)
     output.line(f"{count} scores{': few; a share of some percent needs more' if count < FEW else ''}")
 
 
 def _json(cut: Cut) -> dict[str, float]:
-    return {"above": cut.above, "wanted": round(cut.wanted, 4), "got": round(cut.got, 4)}
+    return {"min_complexity": cut.min_complexity, "wanted": round(cut.wanted, 4), "got": round(cut.got, 4)}
 
 
 def _loaded(file: Path) -> Config:
@@ -199,7 +199,7 @@ def _places(node: yaml.Node | None) -> Iterator[tuple[str, tuple[int, int]]]:
             if key.value == "tiers" and isinstance(value, yaml.MappingNode):
                 for name, tier in value.value:
                     for field, number in tier.value if isinstance(tier, yaml.MappingNode) else ():
-                        if field.value == "above":
+                        if field.value == "min_complexity":
                             yield name.value, (number.start_mark.index, number.end_mark.index)
             else:
                 yield from _places(value)

@@ -1,4 +1,4 @@
-"""`penstock plans | tenants | projects`. main -> [people] -> admin."""
+"""`penstock plans | tenants | projects`. main -> [tenants] -> admin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli import output
-from app.cli.admin import Change, Desk, command, said
+from app.cli.admin import Change, CommandContext, command, said
 
 Tenant = Annotated[str, typer.Argument(help="The id that `penstock tenants list` shows.")]
 Project = Annotated[str, typer.Argument(help="The id that `penstock projects list` shows.")]
@@ -20,29 +20,29 @@ projects = typer.Typer(no_args_is_help=True, help="Parts of a tenant with terms 
 
 
 @command(plans, "list")
-def list_plans(desk: Desk) -> None:
+def list_plans(ctx: CommandContext) -> None:
     """List the plans."""
-    found = desk.api.get("/plans")["data"]
-    desk.listed(found, ("plan", "terms"), lambda one: (one["id"], output.terms(one["terms"])))
+    found = ctx.api.get("/plans")["data"]
+    ctx.listed(found, ("plan", "terms"), lambda one: (one["id"], output.terms(one["terms"])))
 
 
 @command(plans, "set", terms=True)
-def set_plan(desk: Desk, terms: Change, plan: Annotated[str, typer.Argument(help="Its name.")]) -> None:
+def set_plan(ctx: CommandContext, terms: Change, plan: Annotated[str, typer.Argument(help="Its name.")]) -> None:
     """Make a plan, or change it for every tenant that has it."""
-    was = {one["id"]: one["terms"] for one in desk.api.get("/plans")["data"]}
-    done = desk.api.send("PUT", f"/plans/{plan}", {"terms": terms(was.get(plan, {}))})
-    desk.told(done, f"{plan}: {output.terms(done['terms'])}")
+    was = {one["id"]: one["terms"] for one in ctx.api.get("/plans")["data"]}
+    done = ctx.api.send("PUT", f"/plans/{plan}", {"terms": terms(was.get(plan, {}))})
+    ctx.told(done, f"{plan}: {output.terms(done['terms'])}")
 
 
 # -- tenants ---------------------------------------------------------------------------------------
 
 
 @command(tenants, "list")
-def list_tenants(desk: Desk) -> None:
+def list_tenants(ctx: CommandContext) -> None:
     """List the tenants."""
     columns = ("tenant", "name", "plan", "own terms", "state", "content kept")
-    desk.listed(
-        desk.api.each("/tenants"),
+    ctx.listed(
+        ctx.api.each("/tenants"),
         columns,
         lambda one: (
             one["id"],
@@ -56,42 +56,42 @@ def list_tenants(desk: Desk) -> None:
 
 
 @command(tenants, "show")
-def show_tenant(desk: Desk, tenant: Tenant) -> None:
+def show_tenant(ctx: CommandContext, tenant: Tenant) -> None:
     """Show all that is known of a tenant, as JSON."""
-    output.as_json(desk.api.get(f"/tenants/{tenant}"))
+    output.as_json(ctx.api.get(f"/tenants/{tenant}"))
 
 
 @command(tenants, "create", terms=True)
 def create_tenant(
-    desk: Desk,
+    ctx: CommandContext,
     terms: Change,
     tenant: Annotated[str, typer.Argument(help="Its id.")],
     name: Name = None,
     plan: Annotated[str | None, typer.Option(help="Default: unlimited.")] = None,
 ) -> None:
     """Make a tenant. Terms given here stand over the plan's."""
-    done = desk.api.send("POST", "/tenants", {"id": tenant, "terms": terms({}), **said(name=name, plan=plan)})
-    desk.told(done, f"{tenant}: {done['plan']}")
+    done = ctx.api.send("POST", "/tenants", {"id": tenant, "terms": terms({}), **said(name=name, plan=plan)})
+    ctx.told(done, f"{tenant}: {done['plan']}")
 
 
 @command(tenants, "update", terms=True)
 def update_tenant(
-    desk: Desk,
+    ctx: CommandContext,
     terms: Change,
     tenant: Tenant,
     name: Name = None,
     plan: Annotated[str | None, typer.Option(help="Another plan.")] = None,
 ) -> None:
     """Change a tenant's name, plan or own terms."""
-    was = desk.api.get(f"/tenants/{tenant}")["terms"]
+    was = ctx.api.get(f"/tenants/{tenant}")["terms"]
     changes = said(name=name, plan=plan, terms=_changed(was, terms(was)))
-    done = desk.api.send("PATCH", f"/tenants/{tenant}", changes)
-    desk.told(done, f"{tenant}: {done['plan']} {output.terms(done['terms'])}")
+    done = ctx.api.send("PATCH", f"/tenants/{tenant}", changes)
+    ctx.told(done, f"{tenant}: {done['plan']} {output.terms(done['terms'])}")
 
 
 @command(tenants, "pause")
 def pause_tenant(
-    desk: Desk,
+    ctx: CommandContext,
     tenant: Tenant,
     why: Annotated[
         str, typer.Option(help="What its callers are told; it stays in the audit chain.")
@@ -100,48 +100,51 @@ def pause_tenant(
 ) -> None:
     """Let none of a tenant's calls in."""
     until = output.when(span, ago=False)
-    done = desk.api.send("POST", f"/tenants/{tenant}/pause", {"why": why, "until": until})
-    desk.told(done, f"{tenant}: {_state(done)}")
+    done = ctx.api.send("POST", f"/tenants/{tenant}/pause", {"why": why, "until": until})
+    ctx.told(done, f"{tenant}: {_state(done)}")
 
 
 @command(tenants, "resume")
-def resume_tenant(desk: Desk, tenant: Tenant) -> None:
+def resume_tenant(ctx: CommandContext, tenant: Tenant) -> None:
     """End a tenant's pause, also one that the spend breaker made."""
-    done = desk.api.send("POST", f"/tenants/{tenant}/resume")
-    desk.told(done, f"{tenant}: {_state(done)}")
+    done = ctx.api.send("POST", f"/tenants/{tenant}/resume")
+    ctx.told(done, f"{tenant}: {_state(done)}")
 
 
 @command(tenants, "content")
 def keep_content(
-    desk: Desk, tenant: Tenant, *, keep: Annotated[bool, typer.Option("--keep/--drop", help="From now on.")] = True
+    ctx: CommandContext,
+    tenant: Tenant,
+    *,
+    keep: Annotated[bool, typer.Option("--keep/--drop", help="From now on.")] = True,
 ) -> None:
     """Say whether the texts of a tenant's calls are kept, sealed by its own key."""
-    done = desk.api.send("PUT", f"/tenants/{tenant}/content", {"keep": keep})
-    desk.told(done, f"{tenant}: content {'kept' if done['keeps_content'] else 'not kept'}")
+    done = ctx.api.send("PUT", f"/tenants/{tenant}/content", {"keep": keep})
+    ctx.told(done, f"{tenant}: content {'kept' if done['keeps_content'] else 'not kept'}")
 
 
 @command(tenants, "erase")
 def erase_tenant(
-    desk: Desk,
+    ctx: CommandContext,
     tenant: Tenant,
     confirm: Annotated[str, typer.Option(prompt="There is no way back. Its id once more", help="Its id once more.")],
 ) -> None:
     """Destroy a tenant's contents and names and disable its keys. What was billed stays."""
-    done = desk.api.send("POST", f"/tenants/{tenant}/erase", {"confirm": confirm})
+    done = ctx.api.send("POST", f"/tenants/{tenant}/erase", {"confirm": confirm})
     cached = done["cached"]
     counts = f"{done['contents']} contents, {done['keys']} keys, {done['webhooks']} webhooks"
     graph = f"Where a graph runs: `penstock cache forget --tenant {tenant} --url URL`"
-    desk.told(done, f"{tenant}: erased; {counts}" + (f". {graph}" if cached is None else f", {cached} cached answers"))
+    ctx.told(done, f"{tenant}: erased; {counts}" + (f". {graph}" if cached is None else f", {cached} cached answers"))
 
 
 # -- projects --------------------------------------------------------------------------------------
 
 
 @command(projects, "list")
-def list_projects(desk: Desk, tenant: Of = None) -> None:
+def list_projects(ctx: CommandContext, tenant: Of = None) -> None:
     """List the projects."""
-    desk.listed(
-        desk.api.each("/projects", tenant=tenant),
+    ctx.listed(
+        ctx.api.each("/projects", tenant=tenant),
         ("project", "tenant", "name", "terms", "state"),
         lambda one: (
             one["id"], one["tenant"], one["name"], output.terms(one["terms"]),
@@ -152,7 +155,7 @@ def list_projects(desk: Desk, tenant: Of = None) -> None:
 
 @command(projects, "create", terms=True)
 def create_project(
-    desk: Desk,
+    ctx: CommandContext,
     terms: Change,
     tenant: Tenant,
     project: Annotated[str, typer.Argument(help="Its id, unique over all tenants.")],
@@ -160,22 +163,22 @@ def create_project(
 ) -> None:
     """Make a project of a tenant's."""
     asked = {"tenant": tenant, "id": project, "terms": terms({}), **said(name=name)}
-    desk.told(desk.api.send("POST", "/projects", asked), f"{project}: of {tenant}")
+    ctx.told(ctx.api.send("POST", "/projects", asked), f"{project}: of {tenant}")
 
 
 @command(projects, "update", terms=True)
 def update_project(
-    desk: Desk,
+    ctx: CommandContext,
     terms: Change,
     project: Project,
     name: Name = None,
     archived: Annotated[bool | None, typer.Option("--archive/--restore", help="Whether its keys are dead.")] = None,
 ) -> None:
     """Change a project's name, terms or state."""
-    was = desk.api.get(f"/projects/{project}")["terms"]
+    was = ctx.api.get(f"/projects/{project}")["terms"]
     changes = said(name=name, archived=archived, terms=_changed(was, terms(was)))
-    done = desk.api.send("PATCH", f"/projects/{project}", changes)
-    desk.told(done, f"{project}: {'archived' if done['archived'] else 'live'} {output.terms(done['terms'])}")
+    done = ctx.api.send("PATCH", f"/projects/{project}", changes)
+    ctx.told(done, f"{project}: {'archived' if done['archived'] else 'live'} {output.terms(done['terms'])}")
 
 
 def _changed(was: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any] | None:

@@ -7,12 +7,13 @@ A config file is a Ray Serve config file, so that `serve run FILE` and `serve de
         args: {...}                     # Graph: models, placements, pools. A change rebuilds the graph.
         deployments:
           - name: Gateway
-            user_config: {...}          # Policy: rooms, thresholds, tiers, prices. Reaches running replicas.
+            user_config: {...}          # Policy: stages, thresholds, tiers, prices. Reaches running replicas.
 
 Unknown keys are errors, and what does not fit together is refused before any replica starts.
 """
 
 from app.config.base import ConfigError, Strict, choose
+from app.config.cache import CachePolicy
 from app.config.graph import Accelerator, FakePool, Graph, Pool, Port, Scale, Split, State, UpstreamPool, VllmPool
 from app.config.load import Config, check, load_file, parse_graph, parse_policy
 from app.config.policy import (
@@ -29,8 +30,7 @@ from app.config.policy import (
     Scrub,
     Tier,
 )
-from app.config.recall import Recall
-from app.config.stage_order import BEFORE, PAIRS, REQUIRED, ROOMS, check_order
+from app.config.stage_order import BEFORE, PAIRS, REQUIRED, STAGES, check_order
 
 __all__ = [
     "BEFORE",
@@ -38,9 +38,10 @@ __all__ = [
     "MODERATION",
     "PAIRS",
     "REQUIRED",
-    "ROOMS",
+    "STAGES",
     "Accelerator",
     "Admit",
+    "CachePolicy",
     "Config",
     "ConfigError",
     "Embeddings",
@@ -54,7 +55,6 @@ __all__ = [
     "Pool",
     "Port",
     "Prices",
-    "Recall",
     "Scale",
     "Scrub",
     "Split",

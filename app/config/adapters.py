@@ -33,9 +33,9 @@ ADAPTERS: dict[str, dict[str, str]] = {
         "faiss": "app.cache.faiss.index:FaissIndex",
         "fake": "app.testing.fakes:FakeIndex",
     },
-    "same": {
-        "minilm": "app.cache.paraphrase.judge:MiniLMSame",
-        "fake": "app.testing.fakes:FakeSame",
+    "paraphrase": {
+        "minilm": "app.cache.paraphrase.judge:MiniLMParaphraseJudge",
+        "fake": "app.testing.fakes:FakeParaphraseJudge",
     },
 }
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from app.config.base import Strict
-from app.core.ports import Vigilance
+from app.core.ports import AbusePolicy
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -48,18 +48,18 @@ class Breaker(Strict):
     pause: Seconds = 3600
 
 
-class Watch(Strict):
+class Alerts(Strict):
     """alerts: percent of a budget that are told of, in the log and by webhook."""
 
-    alerts: list[Percent] = Field(default_factory=lambda: [50, 80, 100])
+    budget_percents: list[Percent] = Field(default_factory=lambda: [50, 80, 100])
     strikes: Strikes = Strikes()
     breaker: Breaker = Breaker()
 
     @property
-    def vigilance(self) -> Vigilance:
+    def abuse_policy(self) -> AbusePolicy:
         """The same, as the ledger reads it."""
-        return Vigilance(
-            alerts=tuple(sorted(set(self.alerts))),
+        return AbusePolicy(
+            alerts=tuple(sorted(set(self.budget_percents))),
             strike_window=self.strikes.window,
             strikes_to_throttle=self.strikes.throttle_after,
             strikes_to_suspend=self.strikes.suspend_after,
@@ -73,7 +73,7 @@ class Watch(Strict):
         )
 
 
-class Door(Strict):
+class IpLimits(Strict):
     """Limits of one client address, before its key is looked up; 0 switches one off.
 
     trusted_hops: how many proxies in front append to `X-Forwarded-For`; 0 believes the connection alone.
@@ -84,7 +84,7 @@ class Door(Strict):
     trusted_hops: Count = 0
 
 
-class Sight(Strict):
+class Observability(Strict):
     """traces: an OTLP/HTTP endpoint for OpenTelemetry, e.g. `http://collector:4318/v1/traces`; None is off."""
 
     traces: str | None = None

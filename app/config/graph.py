@@ -128,7 +128,7 @@ class Graph(Strict):
     complexity: Port
     moderator: Port
     cache: Port
-    same: Port | None = Field(
+    paraphrase: Port | None = Field(
         default=None, description="what compares a question with the cache's hits; None: the cosine alone decides"
     )
     pools: dict[str, Pool]

@@ -27,7 +27,7 @@ class Config(Strict):
 def check(graph: Graph, policy: Policy) -> None:
     """What only graph and policy together can tell. Raises ConfigError."""
     models = {pool.model_id for pool in graph.pools.values()}
-    for what, names, known in (("goods", policy.goods, graph.pools), ("model_prices", policy.model_prices, models)):
+    for what, names, known in (("goods", policy.costs, graph.pools), ("model_prices", policy.model_prices, models)):
         if unknown := sorted(set(names) - set(known)):
             raise choose(what, unknown[0], known)
     for name, tier in policy.tiers.items():

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from app.config.alerts import Door, Sight, Watch
+from app.config.alerts import Alerts, IpLimits, Observability
 from app.config.base import Strict, choose
 from app.config.batches import Batches
-from app.config.recall import Recall
+from app.config.cache import CachePolicy
 from app.config.route import Route
-from app.config.stage_order import ROOMS, check_order
+from app.config.stage_order import STAGES, check_order
 from app.core.ports import Action, Hiding
 
 
@@ -28,7 +28,7 @@ class Prices(Strict):
     batch: Annotated[Decimal, Field(gt=0, le=1)] = Decimal("0.5")
 
 
-class Goods(Strict):
+class PoolCost(Strict):
     """What a pool's tokens cost us: either a replica of ours, by the hour and its tokens a second at full load, or an
     upstream's prices for 1M tokens.
     """
@@ -42,7 +42,7 @@ class Goods(Strict):
     output: Annotated[Decimal, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Goods:
+    def _one_kind(self) -> PoolCost:
         hosted = {"gpu_hour", "input_tokens_per_second", "output_tokens_per_second"}
         bought = {"input", "cached_input", "output"}
         said = {name for name, value in self if value is not None}
@@ -56,7 +56,7 @@ class Goods(Strict):
 class Tier(Strict):
     """A class of models. `auto` takes it from complexity `above` up. `pools`: name -> weight, tried by health."""
 
-    above: Annotated[float, Field(ge=0, le=1)]
+    min_complexity: Annotated[float, Field(ge=0, le=1)]
     pools: dict[str, Annotated[float, Field(gt=0)]]
     price: Prices
 
@@ -177,20 +177,20 @@ class Moderations(Strict):
 class Policy(Strict):
     """How the graph decides. The Gateway's `user_config`: a change reaches running replicas, nothing restarts."""
 
-    rooms: list[str] = Field(default_factory=lambda: list(ROOMS))
+    stages: list[str] = Field(default_factory=lambda: list(STAGES))
     admit: Admit = Admit()
     scrub: Scrub = Scrub()
     guard: Guard = Guard()
-    recall: Recall = Recall()
+    cache: CachePolicy = CachePolicy()
     route: Route = Route()
     generate: Generate = Generate()
     moderate: Moderate = Moderate()
     batches: Batches = Batches()
     embeddings: Embeddings = Embeddings()
     moderations: Moderations = Moderations()
-    watch: Watch = Watch()
-    door: Door = Door()
-    sight: Sight = Sight()
+    alerts: Alerts = Alerts()
+    ip_limits: IpLimits = IpLimits()
+    observability: Observability = Observability()
     tiers: dict[str, Tier]
     price_list: str = Field(default="default", description="the name of the standard list: the tiers' `price`")
     price_lists: dict[str, dict[str, Prices]] = Field(
@@ -199,7 +199,7 @@ class Policy(Strict):
     model_prices: dict[str, Prices] = Field(
         default_factory=dict, description="by model id: models that are priced apart from their tier"
     )
-    goods: dict[str, Goods] = Field(default_factory=dict, description="by pool: what its tokens cost us; default 0")
+    costs: dict[str, PoolCost] = Field(default_factory=dict, description="by pool: what its tokens cost us; default 0")
 
     @model_validator(mode="after")
     def _priced(self) -> Policy:
@@ -215,7 +215,7 @@ class Policy(Strict):
 
     @model_validator(mode="after")
     def _legal(self) -> Policy:
-        check_order(self.rooms)
+        check_order(self.stages)
         if not self.tiers:
             msg = "tiers: name at least one"
             raise ValueError(msg)
@@ -227,7 +227,7 @@ class Policy(Strict):
                 msg = f"tiers: calls of another endpoint are billed as `{name}`; call the tier something else"
                 raise ValueError(msg)
         self.route.check(self.tiers)
-        if min(tier.above for tier in self.tiers.values()) > 0:
-            msg = "tiers: one must have `above: 0`, or the simplest prompts have nowhere to go"
+        if min(tier.min_complexity for tier in self.tiers.values()) > 0:
+            msg = "tiers: one must have `min_complexity: 0`, or the simplest prompts have nowhere to go"
             raise ValueError(msg)
         return self

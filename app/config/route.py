@@ -33,21 +33,21 @@ class Drift(Strict):
 
 
 class Route(Strict):
-    """`at_least`: the weakest tier that an `auto` call with a trait may take, whatever its score. `long_context`: from
+    """`min_tier`: the weakest tier that an `auto` call with a trait may take, whatever its score. `long_context`: from
     so many prompt tokens on a prompt has that trait. `sticky`: for so many seconds after its last call a conversation
     takes no weaker tier than before; 0 turns it off.
     """
 
-    at_least: dict[Trait, str] = Field(default_factory=dict)
+    min_tier: dict[Trait, str] = Field(default_factory=dict)
     long_context: Annotated[int, Field(ge=1)] = 4000
     sticky: Annotated[float, Field(ge=0)] = 1800
     drift: Drift = Drift()
 
     def check(self, tiers: Collection[str]) -> None:
         """Raises ConfigError for a tier that there is not."""
-        for trait, tier in self.at_least.items():
+        for trait, tier in self.min_tier.items():
             if tier not in tiers:
-                raise choose(f"route.at_least.{trait}", tier, tiers)
+                raise choose(f"route.min_tier.{trait}", tier, tiers)
         for tier in self.drift.shares:
             if tier not in tiers:
                 raise choose("route.drift.shares", tier, tiers)

@@ -1,4 +1,4 @@
-"""The order of the rooms: which may be left out, which need each other, which must come before which, and why."""
+"""The order of the stages: which may be left out, which need each other, which must come before which, and why."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from app.config.base import ConfigError, choose
 
-ROOMS = ("admit", "scrub", "guard", "recall", "route", "generate", "moderate", "remember", "restore", "settle")
+STAGES = ("admit", "scrub", "guard", "recall", "route", "generate", "moderate", "remember", "restore", "settle")
 REQUIRED = {
     "admit": "every call has an owner and a limit",
     "route": "a prompt needs a pool",
@@ -35,24 +35,26 @@ BEFORE = (
 )
 
 
-def check_order(rooms: list[str]) -> None:
+def check_order(stages: list[str]) -> None:
     """Refuse an order that breaks a rule, naming the rule. Raises ConfigError."""
-    fault = next(_faults(rooms), None)
+    fault = next(_faults(stages), None)
     if fault is not None:
         raise fault
 
 
-def _faults(rooms: list[str]) -> Iterator[ConfigError]:
-    yield from (choose("rooms", room, ROOMS) for room in rooms if room not in ROOMS)
-    yield from (ConfigError(f"rooms: `{room}` stands twice") for room in rooms if rooms.count(room) > 1)
-    for room, why in REQUIRED.items():
-        if room not in rooms:
-            yield ConfigError(f"rooms: `{room}` cannot be left out: {why}")
-    for room, (other, why) in PAIRS.items():
-        if room in rooms and other not in rooms:
-            yield ConfigError(f"rooms: `{room}` needs `{other}`, {why}")
-    if rooms[0] != "admit" or rooms[-1] != "settle":
-        yield ConfigError("rooms: `admit` is the first and `settle` the last: what is between is reserved, then billed")
+def _faults(stages: list[str]) -> Iterator[ConfigError]:
+    yield from (choose("stages", stage, STAGES) for stage in stages if stage not in STAGES)
+    yield from (ConfigError(f"stages: `{stage}` stands twice") for stage in stages if stages.count(stage) > 1)
+    for stage, why in REQUIRED.items():
+        if stage not in stages:
+            yield ConfigError(f"stages: `{stage}` cannot be left out: {why}")
+    for stage, (other, why) in PAIRS.items():
+        if stage in stages and other not in stages:
+            yield ConfigError(f"stages: `{stage}` needs `{other}`, {why}")
+    if stages[0] != "admit" or stages[-1] != "settle":
+        yield ConfigError(
+            "stages: `admit` is the first and `settle` the last: what is between is reserved, then billed"
+        )
     for first, then, why in BEFORE:
-        if first in rooms and then in rooms and rooms.index(first) > rooms.index(then):
-            yield ConfigError(f"rooms: `{first}` must stand before `{then}`: {why}")
+        if first in stages and then in stages and stages.index(first) > stages.index(then):
+            yield ConfigError(f"stages: `{first}` must stand before `{then}`: {why}")

@@ -1,10 +1,10 @@
-// The graph as it stands now: rooms in order, tiers, pools. Data: GET /v1/penstock/graph, every 2 s while it is shown.
+// The graph as it stands now: stages in order, tiers, pools. Data: GET /v1/penstock/graph, every 2 s while it is shown.
 
 import { ask, keys } from "./api.js";
 import { byId, el, percent, say, svg, table } from "./dom.js";
 
 const EVERY = 2000;
-const [WIDE, ROOM, TIER_Y, POOL_Y, HIGH] = [1200, 96, 150, 250, 372];
+const [WIDE, STAGE, TIER_Y, POOL_Y, HIGH] = [1200, 96, 150, 250, 372];
 let timer = 0;
 
 const word = (thing) => (thing.answers ? (thing.rests ? "rests after a failure" : "answers") : "does not answer");
@@ -22,20 +22,20 @@ function box(x, y, width, height, state, lines) {
 }
 
 function draw(graph) {
-  const { rooms, tiers, pools } = graph;
+  const { stages, tiers, pools } = graph;
   const tierX = new Map(tiers.map((tier, at) => [tier.name, spread(tiers.length, at)]));
   const poolX = new Map(pools.map((pool, at) => [pool.name, spread(pools.length, at)]));
-  const roomX = (name) => spread(rooms.length, Math.max(0, rooms.findIndex((room) => room.name === name)));
+  const stageX = (name) => spread(stages.length, Math.max(0, stages.findIndex((stage) => stage.name === name)));
   const width = Math.min(260, WIDE / pools.length - 16);
   return svg("svg", { class: "graph", viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img",
-    "aria-label": `${rooms.length} rooms, ${tiers.length} tiers, ${pools.length} pools; the tables below say the same` },
-    rooms.slice(1).map((_, at) => svg("path", { class: "edge",
-      d: `M${spread(rooms.length, at) + ROOM / 2} 46 H${spread(rooms.length, at + 1) - ROOM / 2}` })),
-    tiers.map((tier) => line(roomX("generate"), 70, tierX.get(tier.name), TIER_Y)),
+    "aria-label": `${stages.length} stages, ${tiers.length} tiers, ${pools.length} pools; the tables below say the same` },
+    stages.slice(1).map((_, at) => svg("path", { class: "edge",
+      d: `M${spread(stages.length, at) + STAGE / 2} 46 H${spread(stages.length, at + 1) - STAGE / 2}` })),
+    tiers.map((tier) => line(stageX("generate"), 70, tierX.get(tier.name), TIER_Y)),
     tiers.flatMap((tier) => Object.keys(tier.pools).map((pool) => line(
       tierX.get(tier.name), TIER_Y + 44, poolX.get(pool), POOL_Y))),
-    rooms.map((room, at) => box(spread(rooms.length, at), 22, ROOM, 48, room.answers ? "ok" : "bad",
-      [room.name, room.needs.join(", ")])),
+    stages.map((stage, at) => box(spread(stages.length, at), 22, STAGE, 48, stage.answers ? "ok" : "bad",
+      [stage.name, stage.needs.join(", ")])),
     tiers.map((tier) => box(tierX.get(tier.name), TIER_Y, 150, 44, "", [tier.name, `complexity ≥ ${tier.above}`])),
     pools.map((pool) => box(poolX.get(pool.name), POOL_Y, width, 104, mood(pool), [
       pool.name, pool.model, `${pool.region}, ${pool.kind}`, `${pool.calls_per_minute} calls/min`,
@@ -57,9 +57,9 @@ function show(graph) {
         el("span", { class: mood(pool) }, word(pool)), String(pool.calls_per_minute), percent(pool.failed_share)]),
       "Pools")),
     el("div", { class: "panel" }, table(
-      ["Room", "Needs", "State"],
-      graph.rooms.map((room) => [room.name, room.needs.join(", "), el("span", { class: mood(room) }, word(room))]),
-      "Rooms, in order")));
+      ["Stage", "Needs", "State"],
+      graph.stages.map((stage) => [stage.name, stage.needs.join(", "), el("span", { class: mood(stage) }, word(stage))]),
+      "Stages, in order")));
 }
 
 async function refresh(mine) {

@@ -1,12 +1,12 @@
-// The playground: a conversation, streamed, and beside it what the rooms did to the last call.
+// The playground: a conversation, streamed, and beside it what the stages did to the last call.
 
 import { ask, chat, insight, keys } from "./api.js";
 import { byId, el, guarded, say } from "./dom.js";
-import { ROOMS, drawTrace } from "./trace.js";
+import { STAGES, drawTrace } from "./trace.js";
 
 let turns = [];
 let running = null;
-let rooms = ROOMS;
+let stages = STAGES;
 
 export async function loadModels() {
   const select = byId("model");
@@ -16,7 +16,7 @@ export async function loadModels() {
   const chats = new Set(["auto", ...graph.tiers.map((tier) => tier.name), ...graph.pools.map((pool) => pool.model)]);
   const names = data.map((model) => model.id).filter((id) => chats.has(id));
   select.replaceChildren(...names.map((id) => el("option", { value: id, selected: id === wanted }, id)));
-  rooms = graph.rooms.map((room) => room.name);
+  stages = graph.stages.map((stage) => stage.name);
 }
 
 function show(role, text) {
@@ -41,7 +41,7 @@ function request() {
 async function explain(callId) {
   if (!callId) return;
   const call = await insight(callId);
-  if (call) byId("trace").replaceChildren(...drawTrace(call, rooms));
+  if (call) byId("trace").replaceChildren(...drawTrace(call, stages));
 }
 
 function busy(controller) {

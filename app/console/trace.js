@@ -1,8 +1,8 @@
-// What each room did to one call: its decision in words and its time as a bar. Data: GET /v1/penstock/calls/{id}.
+// What each stage did to one call: its decision in words and its time as a bar. Data: GET /v1/penstock/calls/{id}.
 
 import { el, money, ms, svg, tile } from "./dom.js";
 
-export const ROOMS = ["admit", "scrub", "guard", "recall", "route", "generate", "moderate", "remember", "restore",
+export const STAGES = ["admit", "scrub", "guard", "recall", "route", "generate", "moderate", "remember", "restore",
   "settle"];
 
 const listed = (counts) => Object.entries(counts ?? {}).map(([name, n]) => `${name} ${n}`).join(", ");
@@ -24,43 +24,43 @@ const SAID = {
   remember: (did) => (did.stored ? "stored" : "not stored"),
 };
 
-function decision(room, call) {
-  const did = call.trail[room];
-  if (room === "settle") return `${call.outcome}, ${money(call.cost)} billed`;
-  if (room === "admit") return SAID.admit(did ?? {});
-  if (room === "restore") {
+function decision(stage, call) {
+  const did = call.trail[stage];
+  if (stage === "settle") return `${call.outcome}, ${money(call.cost)} billed`;
+  if (stage === "admit") return SAID.admit(did ?? {});
+  if (stage === "restore") {
     const hidden = Object.values(call.trail.scrub?.types ?? {}).reduce((sum, n) => sum + n, 0);
     return hidden ? `${hidden} placeholders known` : "nothing to put back";
   }
-  if (did && Object.keys(did).length) return SAID[room](did);
-  if (room === "moderate") return call.trail.timing?.moderate === undefined ? "no text to score" : "scored";
-  if (room === "remember" && call.outcome === "ok") return "nothing to keep";
+  if (did && Object.keys(did).length) return SAID[stage](did);
+  if (stage === "moderate") return call.trail.timing?.moderate === undefined ? "no text to score" : "scored";
+  if (stage === "remember" && call.outcome === "ok") return "nothing to keep";
   return call.outcome === "hit" ? "not needed: cache hit" : "not reached";
 }
 
-function bar(room, call, total) {
+function bar(stage, call, total) {
   const { timing = {}, started = {} } = call.trail;
-  if (timing[room] === undefined) return null;
-  const x = Math.min(99, ((started[room] ?? 0) / total) * 100);
-  const width = Math.max(0.6, Math.min(100 - x, (timing[room] / total) * 100));
+  if (timing[stage] === undefined) return null;
+  const x = Math.min(99, ((started[stage] ?? 0) / total) * 100);
+  const width = Math.max(0.6, Math.min(100 - x, (timing[stage] / total) * 100));
   return svg("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
     svg("rect", { class: "track", x: 0, y: 4, width: 100, height: 2 }),
     svg("rect", { class: "span", x, y: 1, width, height: 8 }));
 }
 
-export function drawTrace(call, rooms = ROOMS) {
+export function drawTrace(call, stages = STAGES) {
   const total = Math.max(call.latency * 1000, 0.001);
   const seen = { ...call, trail: call.trail ?? {} };
-  const rows = rooms.map((room) => {
-    const time = seen.trail.timing?.[room];
-    return el("tr", { "data-room": room, class: call.refused_by === room ? "refused" : null },
-      el("th", { scope: "row" }, room),
-      el("td", { class: "decision" }, decision(room, seen)),
-      el("td", { class: "wait" }, bar(room, seen, total)),
+  const rows = stages.map((stage) => {
+    const time = seen.trail.timing?.[stage];
+    return el("tr", { "data-stage": stage, class: call.refused_by === stage ? "refused" : null },
+      el("th", { scope: "row" }, stage),
+      el("td", { class: "decision" }, decision(stage, seen)),
+      el("td", { class: "wait" }, bar(stage, seen, total)),
       el("td", { class: "number" }, time === undefined ? "" : ms(time)));
   });
   return [
-    el("h2", {}, "What the rooms did"),
+    el("h2", {}, "What the stages did"),
     el("dl", { class: "tiles" },
       tile("Outcome", call.refused_by ? `${call.outcome} by ${call.refused_by}` : call.outcome),
       tile("Tier, pool", `${call.tier ?? "none"}, ${call.pool ?? "none"}`),
@@ -68,11 +68,11 @@ export function drawTrace(call, rooms = ROOMS) {
       tile("Tokens in / cached / out", `${call.prompt_tokens} / ${call.cached_tokens} / ${call.completion_tokens}`),
       tile("First token", call.ttft === null ? "none" : ms(call.ttft * 1000)),
       tile("Total", ms(call.latency * 1000))),
-    call.trail ? el("div", { class: "scroll" }, el("table", { class: "rooms" },
+    call.trail ? el("div", { class: "scroll" }, el("table", { class: "stages" },
       el("thead", {}, el("tr", {},
-        ["Room", "Decision", "When the call waited for it", "Wait"].map((head) => el("th", { scope: "col" }, head)))),
-      el("tbody", {}, rows))) : el("p", { class: "muted" }, "The record of what the rooms did was pruned."),
+        ["Stage", "Decision", "When the call waited for it", "Wait"].map((head) => el("th", { scope: "col" }, head)))),
+      el("tbody", {}, rows))) : el("p", { class: "muted" }, "The record of what the stages did was pruned."),
     el("p", { class: "muted small" },
-      `Call ${call.id}. Rooms overlap. One that waited several times is drawn from its first start, as long as all.`),
+      `Call ${call.id}. Stages overlap. One that waited several times is drawn from its first start, as long as all.`),
   ];
 }

@@ -1,4 +1,4 @@
-"""One call on its way through the rooms: who, until when, what was found, what was spent."""
+"""One call on its way through the stages: who, until when, what was found, what was spent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALL_ID: ContextVar[str] = ContextVar("call_id", default="")
 
 
 @dataclass(slots=True)
-class Line:
+class BatchLine:
     """A batch's line on its way through a route. serial: 24 hex digits, the same whenever this attempt is run again.
 
     So it settles the same usage row again, which the ledger takes once. who: in whose name it runs.
@@ -39,12 +39,12 @@ class Line:
         return hashlib.sha256(f"{self.serial}/{self.calls}".encode()).hexdigest()[:24]
 
 
-LINE: ContextVar[Line | None] = ContextVar("line", default=None)
+BATCH_LINE: ContextVar[BatchLine | None] = ContextVar("line", default=None)
 """The batch line that this context runs; None for whoever came over the network."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Comparison:
     """A stored answer that might have served and is compared with the fresh one. question: whose answer it is, as
     stored. score: the judge's, 0..1. answers: as stored.
     """
@@ -56,17 +56,17 @@ class Trial:
 
 @dataclass(slots=True)
 class Call:
-    """State that rooms share. Everything else travels as events.
+    """State that stages share. Everything else travels as events.
 
     started, deadline, first_token, last_token, first_sent: seconds on the monotonic clock; created: Unix time.
     Tokens come from the engine; first_sent is when the first one left for the client.
     gaps, longest_gap: how often a Token followed another from the engine, and the longest wait for one, in seconds.
-    spans: room, start, end on the monotonic clock: how long each room made the call wait. A room that did so several
+    spans: stage, start, end on the monotonic clock: how long each stage made the call wait. A stage that did so several
     times has one span, from its first start, as long as all of them together.
     screen: what the caller wants done with its own text when the moderator flags it: score | block; None: not judged.
     partition: where in the semantic cache its answer may be kept. trial: what the cache is unsure of and learns from.
-    messages: as the caller sent them; seen: as the engine sees them, set before the rooms that answer.
-    traceparent: the caller's W3C trace header. trail: what each room decided, by room; facts and counts, never text.
+    messages: as the caller sent them; seen: as the engine sees them, set before the stages that answer.
+    traceparent: the caller's W3C trace header. trail: what each stage decided, by stage; facts and counts, never text.
     """
 
     id: str
@@ -97,7 +97,7 @@ class Call:
     reservation: Reservation | None = None
     windows: Mapping[str, Window] = field(default_factory=dict)
     partition: str | None = None
-    trial: Trial | None = None
+    comparison: Comparison | None = None
     tier: str | None = None
     plan: tuple[str, ...] = ()
     pool: str | None = None
@@ -109,13 +109,13 @@ class Call:
     _tasks: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
     _embedded: tuple[str, asyncio.Task[Vector]] | None = None
 
-    def note(self, room: str, **facts: Any) -> None:
+    def note(self, stage: str, **facts: Any) -> None:
         """Add facts to the trail. Never text of the caller or the model."""
-        self.trail.setdefault(room, {}).update(facts)
+        self.trail.setdefault(stage, {}).update(facts)
 
-    def timed(self, room: str) -> Timed:
-        """`with call.timed("scrub"):` around what makes the call wait; adds to the room's span."""
-        return Timed(self.spans, room)
+    def timed(self, stage: str) -> Timed:
+        """`with call.timed("scrub"):` around what makes the call wait; adds to the stage's span."""
+        return Timed(self.spans, stage)
 
     def token(self) -> None:
         """Note that the engine has just sent a Token."""
@@ -128,13 +128,13 @@ class Call:
         self.last_token = now
 
     def start(self, name: str, work: Coroutine[Any, Any, Any]) -> None:
-        """Start work that a later room will wait for, so that rooms overlap."""
+        """Start work that a later stage will wait for, so that stages overlap."""
         task = asyncio.ensure_future(work)
         task.add_done_callback(_retrieved)
         self._tasks[name] = task
 
     async def finished(self, name: str) -> Any:
-        """What the work under this name returns or raises; a room has started it."""
+        """What the work under this name returns or raises; a stage has started it."""
         return await self._tasks[name]
 
     async def embed(self, encoder: Encoder, text: str) -> Vector:
@@ -168,7 +168,7 @@ class Call:
     @property
     def queued(self) -> float | None:
         """Seconds from arrival until an engine was asked; None when none was, or none has ended yet."""
-        return next((start - self.started for room, start, _ in self.spans if room == "generate"), None)
+        return next((start - self.started for stage, start, _ in self.spans if stage == "generate"), None)
 
     @property
     def mean_gap(self) -> float | None:
@@ -179,13 +179,13 @@ class Call:
 
 
 class Timed:
-    """Adds the time spent inside to a room's span."""
+    """Adds the time spent inside to a stage's span."""
 
-    __slots__ = ("_room", "_spans", "_start")
+    __slots__ = ("_spans", "_stage", "_start")
 
-    def __init__(self, spans: list[tuple[str, float, float]], room: str) -> None:
+    def __init__(self, spans: list[tuple[str, float, float]], stage: str) -> None:
         self._spans = spans
-        self._room = room
+        self._stage = stage
         self._start = 0.0
 
     def __enter__(self) -> None:
@@ -193,11 +193,11 @@ class Timed:
 
     def __exit__(self, *_: object) -> None:
         now = time.monotonic()
-        for at, (room, start, end) in enumerate(self._spans):
-            if room == self._room:
-                self._spans[at] = (room, start, end + now - self._start)
+        for at, (stage, start, end) in enumerate(self._spans):
+            if stage == self._stage:
+                self._spans[at] = (stage, start, end + now - self._start)
                 return
-        self._spans.append((self._room, self._start, now))
+        self._spans.append((self._stage, self._start, now))
 
 
 async def _first(encoder: Encoder, text: str) -> Vector:

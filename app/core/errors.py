@@ -318,13 +318,13 @@ def timed_out(seconds: float) -> ApiError:
     return ApiError(504, f"The call passed its deadline of {seconds:g} s.", type="server_error", code="timeout")
 
 
-def room_unavailable(room: str) -> ApiError:
-    """A room's model does not answer. Fails closed: nothing passes unscrubbed, unguarded or unmoderated."""
+def stage_unavailable(stage: str) -> ApiError:
+    """A stage's model does not answer. Fails closed: nothing passes unscrubbed, unguarded or unmoderated."""
     return ApiError(
         503,
-        f"The {room} room does not answer right now, and no call passes without it. Please try again.",
+        f"The {stage} stage does not answer right now, and no call passes without it. Please try again.",
         type="server_error",
-        code="room_unavailable",
+        code="stage_unavailable",
         retry_after=2,
     )
 

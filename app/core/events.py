@@ -1,6 +1,6 @@
-"""What flows through the rooms. A call is a stream of these, in order: one Prompt in, Tokens out.
+"""What flows through the stages. A call is a stream of these, in order: one Prompt in, Tokens out.
 
-Every event is frozen: a room that changes one yields a new one (`dataclasses.replace`).
+Every event is frozen: a stage that changes one yields a new one (`dataclasses.replace`).
 """
 
 from __future__ import annotations
@@ -153,9 +153,9 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A room said no. `choice` is set when only that answer ends (moderation); None ends the call."""
+    """A stage said no. `choice` is set when only that answer ends (moderation); None ends the call."""
 
-    room: str
+    stage: str
     error: ApiError
     choice: int | None = None
 

@@ -1,4 +1,4 @@
-"""Ports: what a room needs from something heavy or outside. Adapters implement them with real libraries.
+"""Ports: what a stage needs from something heavy or outside. Adapters implement them with real libraries.
 
 Every port is small, async, and holds to one contract on its fake and its real adapters (tests/contracts).
 """
@@ -140,7 +140,7 @@ class Complexity(Protocol):
         ...
 
 
-class Same(Protocol):
+class ParaphraseJudge(Protocol):
     """Judges whether one question asks what another asked."""
 
     async def score(self, question: str, others: Sequence[str]) -> list[float]:
@@ -166,7 +166,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CacheMatch:
     """What a lookup found. hits: nearest first. evidence: the tenant's comparisons over all its entries, those that
     have left too, newest last, at most 512.
     """
@@ -198,7 +198,7 @@ class Index(Protocol):
         """The live entry of this very question, whatever its blanks; its score is 1."""
         ...
 
-    async def lookup(self, partition: str, vector: Vector, floor: float, most: int = 4) -> Found:
+    async def lookup(self, partition: str, vector: Vector, floor: float, most: int = 4) -> CacheMatch:
         """The nearest live entries of this partition, at or above `floor`, at most `most`."""
         ...
 
@@ -352,7 +352,7 @@ class UsageRow:
     """One call, as billed: immutable, written once. Times in seconds, money in the price list's currency.
 
     cost = input_cost + cached_cost + output_cost, to the nano. goods: what it cost us. batch: billed at batch price.
-    trail: what each room decided; it goes to the audit record, not to the usage row. refused_by: the room; of a call
+    trail: what each stage decided; it goes to the audit record, not to the usage row. refused_by: the stage; of a call
     that went on though its key is to be slowed down, `guard.throttle` or `leak.throttle`.
     """
 
@@ -399,7 +399,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Vigilance:
+class AbusePolicy:
     """What settling a call may set off. Money in currency units, times in seconds; 0 switches a rule off.
 
     alerts: percent of a budget. strikes: refusals by guard or moderator within `strike_window` that throttle a key to
@@ -451,12 +451,12 @@ class Ledger(Protocol):
         """Whether the database answers. Never raises."""
         ...
 
-    def watch(self, vigilance: Vigilance, hold: float) -> None:
+    def watch(self, abuse_policy: AbusePolicy, hold: float) -> None:
         """What settling a call may set off from now on. hold: seconds until an unsettled reservation is released."""
         ...
 
 
-class Journal(Protocol):
+class SettlementOutbox(Protocol):
     """Knows the calls on their way, so that none goes unbilled: not by a lost database, not by a killed gateway."""
 
     def open(self, call_id: str, snapshot: Callable[[], UsageRow]) -> None:

@@ -1,9 +1,9 @@
-"""A room is `events in -> events out`; the pipe is their fold.
+"""A stage is `events in -> events out`; the pipe is their fold.
 
     pipe = fold([admit, scrub, ...]);  async for event in pipe(call, prompt): ...
 
-A room acts on the events it owns, passes on the rest, and closes what it reads (`aclosing`), so that a
-client's hang-up travels from the last room to the engine.
+A stage acts on the events it owns, passes on the rest, and closes what it reads (`aclosing`), so that a
+client's hang-up travels from the last stage to the engine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Pipe = Callable[[Call, Prompt], Events]
 
 
 class Stage(Protocol):
-    """A room."""
+    """A stage."""
 
     name: str
 
@@ -28,7 +28,7 @@ class Stage(Protocol):
 
 @runtime_checkable
 class Early(Protocol):
-    """A room with work that needs only the raw Prompt: started at once, so that rooms overlap."""
+    """A stage with work that needs only the raw Prompt: started at once, so that stages overlap."""
 
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Start that work as a task on the call (`call.start`). Returns at once."""

@@ -63,7 +63,7 @@ class SafetyTerms(BaseModel):
     cache_error: Annotated[float, Field(ge=0, le=0.5)] | None = None
 
     def safety(self) -> Safety:
-        """As the rooms know it."""
+        """As the stages know it."""
         said: dict[str, Any] = {
             name: frozenset(value) if isinstance(value, list) else value for name, value in self if value is not None
         }

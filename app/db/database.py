@@ -166,7 +166,7 @@ async def persist(url: URL, attempt: Callable[[], Awaitable[T]]) -> T:
 
 
 def to_json(value: object) -> str:
-    """Return JSON of what rooms put on a trail: mappings and sets too, anything else as its text, never NaN."""
+    """Return JSON of what stages put on a trail: mappings and sets too, anything else as its text, never NaN."""
     try:
         return json.dumps(value, default=_plain, allow_nan=False)
     except ValueError:

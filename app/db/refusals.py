@@ -1,4 +1,4 @@
-"""What the office refuses, as types that the admin API tells apart. tenants, keys, balances -> [refusals] -> office."""
+"""What the admin service refuses, as types that the admin API tells apart. tenants, keys, balances -> [refusals] -> office."""
 
 from __future__ import annotations
 

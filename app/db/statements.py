@@ -67,7 +67,7 @@ PAUSE = (
 )
 
 STRIKERS = ("guard", "moderate", "leak", "guard.throttle", "leak.throttle")
-"""`refused_by` of a call that is a strike against its key: rooms, and those that throttled it but let it pass."""
+"""`refused_by` of a call that is a strike against its key: stages, and those that throttled it but let it pass."""
 READ_KEYS = select(keys.c.id, keys.c.tenant, keys.c.forgiven, keys.c.suspended, keys.c.throttled_until).where(
     keys.c.id.in_(bindparam("ids", expanding=True))
 )

@@ -1,4 +1,4 @@
-"""A database that is open and up to date: what ledger, office and notices share. they -> [store] -> SQL."""
+"""A database that is open and up to date: what ledger, admin service and outbox share. they -> [store] -> SQL."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ CANNOT_RESUME = "cannot_resume"
 """The code of an engine's (retryable) error when it is asked to go on with an answer and does not know how."""
 
 
-class Answer:
+class PartialAnswer:
     """usage: of all parts together. The prompt counts once: what a later part reads again is not the caller's."""
 
     def __init__(self, prompt: Prompt) -> None:

@@ -57,7 +57,7 @@ class Secrets:
         self._secret = secret.encode()
         self.audit_key = self._derive("audit chain")
         self.sealer = Sealer(self._derive("sealing at rest"))
-        self.hiding_key = self._derive("names for personal data")
+        self.pseudonym_key = self._derive("names for personal data")
 
     @classmethod
     def load(cls) -> Secrets:

@@ -1,4 +1,4 @@
-"""Send notices to webhooks, signed after the Standard Webhooks specification. notices -> [Dispatcher] -> receivers.
+"""Send outbox to webhooks, signed after the Standard Webhooks specification. outbox -> [Dispatcher] -> receivers.
 
 At least once: a gateway that dies while it sends leaves the delivery to another. `webhook-id` is the same each time,
 so a receiver knows a repetition.
@@ -21,7 +21,7 @@ import httpx
 import orjson
 
 from app.core.ports import Notice, PortError
-from app.notifications.outbox import Delivery, Notices
+from app.notifications.outbox import Delivery, NotificationOutbox
 
 log = logging.getLogger(__name__)
 PATIENCE = 10.0
@@ -39,7 +39,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        notices: Notices,
+        notices: NotificationOutbox,
         told: Callable[[str], None],
         client: httpx.AsyncClient | None = None,
         poll: float = 1.0,

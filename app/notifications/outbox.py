@@ -1,4 +1,4 @@
-"""Notices and what is still to be sent of them. ledger, office, dispatcher -> [notices] -> SQL.
+"""Notices and what is still to be sent of them. ledger, admin service, dispatcher -> [outbox] -> SQL.
 
 A notice is posted in the transaction that caused it, so none is lost; later it is spread into one delivery for each
 webhook that wants it; a delivery is leased to one gateway at a time until it is delivered or given up.
@@ -99,7 +99,7 @@ def backoff(attempts: int) -> float | None:
     return _FIRST_PAUSE * 2.0 ** (attempts - 1) * scatter
 
 
-class Notices(Webhooks):
+class NotificationOutbox(Webhooks):
     """Webhooks, and their deliveries for the dispatcher. Every method raises LedgerError. Times in seconds."""
 
     async def history(self, limit: int = 100, tenant: str | None = None) -> list[tuple[Notice, list[Sent]]]:

@@ -1,4 +1,4 @@
-"""Who hears of notices: webhooks and their signing secrets, sealed. office, notices -> [webhooks] -> SQL."""
+"""Who hears of outbox: webhooks and their signing secrets, sealed. admin service, outbox -> [webhooks] -> SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prometheus metrics of a gateway. Label sets are bounded: tiers, pools, rooms, outcomes, never tenants or keys.
+"""Prometheus metrics of a gateway. Label sets are bounded: tiers, pools, stages, outcomes, never tenants or keys.
 
 Settle observes every call; the ledger's, the webhooks' and the door's keepers say the rest; /metrics exports.
 Names follow OpenTelemetry's GenAI conventions where one exists.
@@ -23,9 +23,9 @@ from app.core.ports import Stock, UsageRow
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 10, 30, 60, 120, 300)
 """Of a whole call, and of its first token."""
 MOMENTS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10)
-"""Of one room, and from one token to the next."""
+"""Of one stage, and from one token to the next."""
 FINDERS = ("guard", "leak")
-"""Rooms whose finding may let a call pass: it is flagged, or its key throttled."""
+"""Stages whose finding may let a call pass: it is flagged, or its key throttled."""
 BOOT_CLOCK = 2.0
 """Seconds by which a process may seem younger than it is: the kernel tells its boot time in whole seconds."""
 
@@ -46,8 +46,10 @@ class Metrics:
     def _count_calls(self) -> None:
         counter = self._counter
         self._calls = counter("penstock_calls", "Calls by tier and outcome.", "tier", "outcome")
-        self._refusals = counter("penstock_refusals", "Calls refused, by room.", "room")
-        self._findings = counter("penstock_findings", "Calls in which a room found fault, by action.", "room", "action")
+        self._refusals = counter("penstock_refusals", "Calls refused, by stage.", "stage")
+        self._findings = counter(
+            "penstock_findings", "Calls in which a stage found fault, by action.", "stage", "action"
+        )
         self._tokens = counter("gen_ai_client_token_usage", "Tokens by kind.", "gen_ai_token_type", "tier")
         self._cost = counter("penstock_cost", "Billed cost, in the price list's currency.", "tier")
         self._goods = counter("penstock_goods_cost", "What the calls cost us, in the same currency.", "tier")
@@ -65,7 +67,7 @@ class Metrics:
     def _time_calls(self) -> None:
         tier, ended = ("tier",), ("tier", "outcome")
         self._ttft = self._histogram(
-            "gen_ai_server_time_to_first_token_seconds", "Arrival to the first token sent, all rooms passed.", ended
+            "gen_ai_server_time_to_first_token_seconds", "Arrival to the first token sent, all stages passed.", ended
         )
         self._latency = self._histogram("gen_ai_server_request_duration_seconds", "Arrival to settlement.", ended)
         self._queue = self._histogram("penstock_queue_seconds", "Arrival to the asking of an engine.", tier)
@@ -75,14 +77,14 @@ class Metrics:
         self._longest_gap = self._histogram(
             "penstock_longest_gap_seconds", "Longest wait between two tokens of a call.", tier, MOMENTS
         )
-        self._rooms = self._histogram(
-            "penstock_room_seconds", "How long a room made a call wait.", ("room",), (*MOMENTS, 60, 300)
+        self._stages = self._histogram(
+            "penstock_stage_seconds", "How long a stage made a call wait.", ("stage",), (*MOMENTS, 60, 300)
         )
 
     def _gauge(self) -> None:
         gauge = self._gauge_of
         self._in_flight = gauge("penstock_calls_in_flight", "Calls on their way.", "livesum")
-        self._journal = gauge("penstock_journal_rows", "Usage rows that wait for the database.", "livesum")
+        self._outbox = gauge("penstock_journal_rows", "Usage rows that wait for the database.", "livesum")
         # Every gateway reads the same from the ledger, and learns of the same pools: the last to look is right.
         self._drift = gauge("penstock_route_drift", "How far a tier's share is off target; 0: within.", "livemax")
         self._reservations = gauge("penstock_reservations", "Reservations held in the ledger.", "livemostrecent")
@@ -105,7 +107,7 @@ class Metrics:
         return Histogram(name, text, labels, registry=self._registry, buckets=buckets)
 
     def observe(self, row: UsageRow, call: Call | None = None) -> None:
-        """Count one call. Its rooms' and tokens' times come from `call`. A batch's calls have no time to keep to."""
+        """Count one call. Its stages' and tokens' times come from `call`. A batch's calls have no time to keep to."""
         tier = row.tier or "none"
         self._count(row, tier)
         self._judge_pools(row)
@@ -121,9 +123,9 @@ class Metrics:
         self._calls.labels(tier, row.outcome).inc()
         self._cost.labels(tier).inc(float(row.cost))
         self._goods.labels(tier).inc(float(row.goods))
-        for room in FINDERS:
-            if action := row.trail.get(room, {}).get("action"):
-                self._findings.labels(room, action).inc()
+        for stage in FINDERS:
+            if action := row.trail.get(stage, {}).get("action"):
+                self._findings.labels(stage, action).inc()
         if row.refused_by and not row.refused_by.endswith(".throttle"):
             self._refusals.labels(row.refused_by).inc()
         if by := row.trail.get("route", {}).get("by"):
@@ -147,8 +149,8 @@ class Metrics:
                 self._pools.labels(row.pool).set(1)
 
     def _time(self, row: UsageRow, tier: str, call: Call) -> None:
-        for room, start, end in call.spans:
-            self._rooms.labels(room).observe(end - start)
+        for stage, start, end in call.spans:
+            self._stages.labels(stage).observe(end - start)
         if call.queued is not None:
             self._queue.labels(tier).observe(call.queued)
         if call.mean_gap is not None:
@@ -174,9 +176,9 @@ class Metrics:
         self._evicted.set(stock.evicted)
         self._unsaved.set(stock.saving is False)
 
-    def journal(self, rows: int) -> None:
+    def outbox(self, rows: int) -> None:
         """How many usage rows this gateway keeps until the database takes them."""
-        self._journal.set(rows)
+        self._outbox.set(rows)
 
     def delivered(self, outcome: str) -> None:
         """One attempt to deliver a webhook: `delivered`, `failed`, or `given_up` after the last."""

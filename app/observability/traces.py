@@ -1,6 +1,6 @@
-"""One OpenTelemetry trace per call, a span per room, sent by OTLP over HTTP. Off until an endpoint is given.
+"""One OpenTelemetry trace per call, a span per stage, sent by OTLP over HTTP. Off until an endpoint is given.
 
-Settle records a call when it is over, from the times that the rooms noted. Sending is a background thread's work: a
+Settle records a call when it is over, from the times that the stages noted. Sending is a background thread's work: a
 collector that is slow or gone costs traces, never a call. Attributes follow the GenAI conventions; no text.
 """
 
@@ -47,11 +47,11 @@ class Tracer:
             whole.set_attribute("error.type", "failed")
             whole.set_status(Status(StatusCode.ERROR))
         inside = set_span_in_context(whole)
-        for room, start, end in sorted(call.spans, key=lambda span: span[1]):
+        for stage, start, end in sorted(call.spans, key=lambda span: span[1]):
             span = tracer.start_span(
-                room, inside, attributes=_decided(call.trail.get(room, {})), start_time=_ns(start + shift)
+                stage, inside, attributes=_decided(call.trail.get(stage, {})), start_time=_ns(start + shift)
             )
-            if room == "generate" and call.first_token is not None:
+            if stage == "generate" and call.first_token is not None:
                 span.add_event("first token", timestamp=_ns(call.first_token + shift))
             span.end(_ns(end + shift))
         # The row's latency ends where its writing begins.
@@ -110,7 +110,7 @@ def _facts(call: Call, row: UsageRow) -> dict[str, Any]:
 
 
 def _decided(trail: Mapping[str, Any]) -> dict[str, Any]:
-    """What a room noted, as far as an attribute can hold it."""
+    """What a stage noted, as far as an attribute can hold it."""
     return {f"penstock.{name}": value for name, value in trail.items() if isinstance(value, bool | int | float | str)}
 
 

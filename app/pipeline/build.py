@@ -1,4 +1,4 @@
-"""The rooms of a policy, in its order, as one pipe. Services are what they need from outside."""
+"""The stages of a policy, in its order, as one pipe. Services are what they need from outside."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from app.core.ports import (
     Encoder,
     Engine,
     Index,
-    Journal,
     Ledger,
-    Same,
+    ParaphraseJudge,
     Scrubber,
+    SettlementOutbox,
     Tokenizer,
 )
 from app.core.stage import Early, Events, Pipe, Stage, fold
@@ -36,14 +36,14 @@ from app.pipeline.stages.restore import Restore
 from app.pipeline.stages.route import Route
 from app.pipeline.stages.scrub import Scrub
 from app.pipeline.stages.settle import Observe, Settle
-from app.routing.catalog import Health, Menu
+from app.routing.catalog import Health, ModelCatalog
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
+class Ports:
     """Every port, wired. count: text -> tokens. observe: called with each usage row and its call.
 
-    tokenizer, same: None where the config names none. key: of the installation, for names that hide personal data.
+    tokenizer, paraphrase: None where the config names none. key: of the installation, for names that hide personal data.
     """
 
     encoder: Encoder
@@ -54,78 +54,76 @@ class Services:
     index: Index
     engines: Mapping[str, Engine]
     ledger: Ledger
-    journal: Journal
+    outbox: SettlementOutbox
     contents: Contents
     count: Callable[[str], int]
     observe: Observe
     tokenizer: Tokenizer | None = None
-    same: Same | None = None
+    paraphrase: ParaphraseJudge | None = None
     key: bytes = field(default_factory=lambda: token_bytes(32))
 
 
 class Overlap:
-    """Stands behind admit: starts what later rooms need from the raw Prompt, so that they wait together."""
+    """Stands behind admit: starts what later stages need from the raw Prompt, so that they wait together."""
 
     name = "overlap"
 
-    def __init__(self, rooms: list[Stage]) -> None:
-        self._rooms = [room for room in rooms if isinstance(room, Early)]
+    def __init__(self, stages: list[Stage]) -> None:
+        self._stages = [stage for stage in stages if isinstance(stage, Early)]
 
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, Prompt):
-                    for room in self._rooms:
-                        room.begin(call, event)
+                    for stage in self._stages:
+                        stage.begin(call, event)
                 yield event
 
 
-def build(services: Services, policy: Policy, menu: Menu, health: Health | None = None) -> Pipe:
+def build(ports: Ports, policy: Policy, catalog: ModelCatalog, health: Health | None = None) -> Pipe:
     """The pipe of this policy. Cheap: a changed policy builds a new one, running calls keep theirs."""
     health = health or Health(policy.generate.cooldown)
-    guard = Guard(services.guard, policy.guard)
-    rooms: dict[str, Stage] = {
-        "admit": Admit(services.ledger, policy.admit, services.count, menu),
-        "scrub": Scrub(services.scrubber, policy.scrub, services.key),
+    guard = Guard(ports.guard, policy.guard)
+    stages: dict[str, Stage] = {
+        "admit": Admit(ports.ledger, policy.admit, ports.count, catalog),
+        "scrub": Scrub(ports.scrubber, policy.scrub, ports.key),
         "guard": guard,
-        "recall": Recall(services.encoder, services.index, policy.recall, services.same),
-        "route": Route(
-            services.encoder, services.complexity, menu, health, ledger=services.ledger, settings=policy.route
-        ),
-        "generate": Generate(services.engines, menu, health, policy.generate),
-        "moderate": Moderate(services.moderator, policy.moderate),
-        "remember": Remember(services.encoder, services.index, policy.recall, menu),
+        "recall": Recall(ports.encoder, ports.index, policy.cache, ports.paraphrase),
+        "route": Route(ports.encoder, ports.complexity, catalog, health, ledger=ports.ledger, settings=policy.route),
+        "generate": Generate(ports.engines, catalog, health, policy.generate),
+        "moderate": Moderate(ports.moderator, policy.moderate),
+        "remember": Remember(ports.encoder, ports.index, policy.cache, catalog),
         "restore": Restore(),
-        "settle": Settle(services.journal, services.contents, menu, services.observe),
+        "settle": Settle(ports.outbox, ports.contents, catalog, ports.observe),
     }
-    order: list[Stage] = [rooms[name] for name in policy.rooms]
-    if "guard" in policy.rooms and policy.guard.mode == "alongside":
-        order.insert(policy.rooms.index("generate") + 1, Gate(guard))
-    if "moderate" in policy.rooms:
-        first = min(policy.rooms.index(name) for name in ("recall", "route") if name in policy.rooms)
-        order.insert(first, Screen(services.moderator, policy.moderate))
-    if "guard" in policy.rooms:
+    order: list[Stage] = [stages[name] for name in policy.stages]
+    if "guard" in policy.stages and policy.guard.mode == "alongside":
+        order.insert(policy.stages.index("generate") + 1, Gate(guard))
+    if "moderate" in policy.stages:
+        first = min(policy.stages.index(name) for name in ("recall", "route") if name in policy.stages)
+        order.insert(first, Screen(ports.moderator, policy.moderate))
+    if "guard" in policy.stages:
         # Last of those that read the answer with its placeholders in it, and before it is stored.
-        answered = max(order.index(rooms[name]) for name in ("generate", "moderate") if name in policy.rooms)
+        answered = max(order.index(stages[name]) for name in ("generate", "moderate") if name in policy.stages)
         gated = isinstance(order[answered + 1], Gate)
         order.insert(answered + 1 + gated, Leak(policy.guard.leak))
-        asked = min(order.index(rooms[name]) for name in ("recall", "generate") if name in policy.rooms)
+        asked = min(order.index(stages[name]) for name in ("recall", "generate") if name in policy.stages)
         order.insert(asked, Confide())
     return fold([order[0], Overlap(order), *order[1:]])
 
 
-def judging(services: Services, policy: Policy, menu: Menu) -> Mapping[str, Pipe]:
+def judging(ports: Ports, policy: Policy, catalog: ModelCatalog) -> Mapping[str, Pipe]:
     """The pipes of the tasks that need no engine, by task."""
     embeddings, moderations = policy.embeddings, policy.moderations
     patience = policy.generate.deadline
 
-    def pipe(room: Consult, own: Menu) -> Pipe:
-        admit = Admit(services.ledger, policy.admit, services.count, own)
-        return fold([admit, room, Settle(services.journal, services.contents, own, services.observe)])
+    def pipe(stage: Consult, own: ModelCatalog) -> Pipe:
+        admit = Admit(ports.ledger, policy.admit, ports.count, own)
+        return fold([admit, stage, Settle(ports.outbox, ports.contents, own, ports.observe)])
 
-    embed = Consult("embed", embedding(services.encoder), services.count, EMBEDDING, "encoder", patience)
-    classify = Consult("classify", classifying(services.moderator), services.count, MODERATION, "moderator", patience)
+    embed = Consult("embed", embedding(ports.encoder), ports.count, EMBEDDING, "encoder", patience)
+    classify = Consult("classify", classifying(ports.moderator), ports.count, MODERATION, "moderator", patience)
     return {
-        "embed": pipe(embed, menu.alone(EMBEDDING, embeddings.price, embeddings.model_id, "encoder")),
-        "classify": pipe(classify, menu.alone(MODERATION, moderations.price, moderations.model_id, "moderator")),
+        "embed": pipe(embed, catalog.alone(EMBEDDING, embeddings.price, embeddings.model_id, "encoder")),
+        "classify": pipe(classify, catalog.alone(MODERATION, moderations.price, moderations.model_id, "moderator")),
     }

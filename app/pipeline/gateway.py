@@ -14,12 +14,12 @@ from typing import Protocol, cast
 
 from app.config import Graph, Policy, check
 from app.core import errors
-from app.core.call import CALL_ID, LINE, Call
+from app.core.call import BATCH_LINE, CALL_ID, Call
 from app.core.events import Prompt
 from app.core.ports import Principal
 from app.core.stage import Events, Pipe
-from app.pipeline.build import Services, build, judging
-from app.routing.catalog import Health, Menu
+from app.pipeline.build import Ports, build, judging
+from app.routing.catalog import Health, ModelCatalog
 
 GRACE = 120.0
 """Seconds after a call's deadline in which it is settled; then its reservation is given up for lost."""
@@ -28,11 +28,11 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "admit": ("ledger",),
     "scrub": ("scrubber",),
     "guard": ("guard",),
-    "recall": ("encoder", "cache", "same"),
+    "recall": ("encoder", "cache", "paraphrase"),
     "route": ("encoder", "complexity"),
     "moderate": ("moderator",),
 }
-"""The ports that a room asks, where the graph has them."""
+"""The ports that a stage asks, where the graph has them."""
 
 
 class Answers(Protocol):
@@ -46,9 +46,9 @@ class Gateway:
     """`services` and `graph` are fixed for the process; `policy`, `menu`, `pipe` and `health` follow `apply`."""
 
     graph: Graph
-    services: Services
+    ports: Ports
     policy: Policy = field(init=False)
-    menu: Menu = field(init=False)
+    catalog: ModelCatalog = field(init=False)
     pipe: Pipe = field(init=False)
     judging: Mapping[str, Pipe] = field(init=False)
     health: Health = field(init=False)
@@ -58,12 +58,12 @@ class Gateway:
     def apply(self, policy: Policy) -> None:
         """Take this policy for every call from now on. Raises ConfigError and keeps the old one."""
         check(self.graph, policy)
-        menu = Menu.of(self.graph, policy)
+        catalog = ModelCatalog.of(self.graph, policy)
         self.health = Health(policy.generate.cooldown)
-        self.pipe = build(self.services, policy, menu, self.health)
-        self.judging = judging(self.services, policy, menu)
-        self.services.ledger.watch(policy.watch.vigilance, policy.generate.deadline + GRACE)
-        self.policy, self.menu = policy, menu
+        self.pipe = build(self.ports, policy, catalog, self.health)
+        self.judging = judging(self.ports, policy, catalog)
+        self.ports.ledger.watch(policy.alerts.abuse_policy, policy.generate.deadline + GRACE)
+        self.policy, self.catalog = policy, catalog
 
     def open(
         self,
@@ -82,7 +82,7 @@ class Gateway:
         """
         if self.in_flight >= self.policy.admit.max_in_flight:
             raise errors.overloaded()
-        line = LINE.get()
+        line = BATCH_LINE.get()
         call = Call(
             id=f"{_kind(prompt)}-{line.number() if line else secrets.token_hex(12)}",
             who=who,
@@ -104,22 +104,22 @@ class Gateway:
         """Whether a policy has been applied."""
         return hasattr(self, "policy")
 
-    def needs(self, room: str) -> tuple[str, ...]:
-        """The ports that a room asks."""
-        return tuple(name for name in NEEDS.get(room, ()) if name != "same" or self.graph.same)
+    def needs(self, stage: str) -> tuple[str, ...]:
+        """The ports that a stage asks."""
+        return tuple(name for name in NEEDS.get(stage, ()) if name != "paraphrase" or self.graph.paraphrase)
 
     async def pulse(self) -> dict[str, bool]:
-        """Whether each thing that the configured rooms need answers now: ports by name, pools as `pool NAME`."""
-        ports = {need for room in self.policy.rooms for need in self.needs(room)}
+        """Whether each thing that the configured stages need answers now: ports by name, pools as `pool NAME`."""
+        ports = {need for stage in self.policy.stages for need in self.needs(stage)}
         things: dict[str, object] = {
-            name: getattr(self.services, "index" if name == "cache" else name) for name in sorted(ports)
+            name: getattr(self.ports, "index" if name == "cache" else name) for name in sorted(ports)
         }
-        things |= {f"pool {name}": self.services.engines[name] for name in self.menu.context}
+        things |= {f"pool {name}": self.ports.engines[name] for name in self.catalog.context}
         answers = await asyncio.gather(*(_ready(thing) for thing in things.values()))
         return dict(zip(things, answers, strict=True))
 
     async def waiting_for(self) -> list[str]:
-        """What the configured rooms need and does not answer: ports by name, tiers with no pool that answers."""
+        """What the configured stages need and does not answer: ports by name, tiers with no pool that answers."""
         well = await self.pulse()
         missing = [name for name, answers in well.items() if not answers and not name.startswith("pool ")]
         return missing + [f"tier {name}" for name, tier in _empty_tiers(self.policy, well).items() if tier]

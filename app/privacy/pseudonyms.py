@@ -1,6 +1,6 @@
 """What personal data is called where a tenant wants no placeholder: nothing, a keyed hash, or a stand-in.
 
-scrub -> [hiding] -> vault. Stand-ins look like what they stand for, so that a model that stumbles over `<PERSON_1>`
+scrub -> [pseudonyms] -> vault. Stand-ins look like what they stand for, so that a model that stumbles over `<PERSON_1>`
 writes naturally; they are nobody's: addresses at example.org, cards that pass no check, numbers that are not given out.
 """
 
@@ -32,7 +32,7 @@ SHORT = 6
 """Fewer letters and digits than these say too little: another text may well hold the same."""
 _ALNUM = re.compile(r"[0-9A-Za-z]")
 
-Make = Callable[["StandIns", str, Iterator[int]], str | None]
+Make = Callable[["Surrogates", str, Iterator[int]], str | None]
 
 
 class Redacted:
@@ -63,7 +63,7 @@ class Hashed:
         return f"<{kind}_{_digest(self._key, 'hash', self._tenant, kind, ' '.join(original.split())).hex()[:8]}>"
 
 
-class StandIns:
+class Surrogates:
     """The same original gets the same stand-in in every turn of a conversation; it comes back in the answer.
 
     texts: of the whole call. No stand-in is made of a word that stands in them, nor used twice.
@@ -149,50 +149,50 @@ def _cased(like: str, word: str) -> str:
 # -- one for each kind -----------------------------------------------------------------------------
 
 
-def _person(names: StandIns, original: str, _: Iterator[int]) -> str | None:
+def _person(names: Surrogates, original: str, _: Iterator[int]) -> str | None:
     return names.person(original)
 
 
-def _email(names: StandIns, original: str, draws: Iterator[int]) -> str | None:
+def _email(names: Surrogates, original: str, draws: Iterator[int]) -> str | None:
     base = names.base(original.casefold(), GIVEN)
     return base and f"{base.lower()}.{next(draws) % 900 + 100}@example.org"
 
 
-def _domain(names: StandIns, original: str, draws: Iterator[int]) -> str | None:
+def _domain(names: Surrogates, original: str, draws: Iterator[int]) -> str | None:
     scheme = re.match(r"[a-z]+://", original)
     base = names.base(original.casefold(), FAMILY)
     return base and f"{scheme[0] if scheme else ''}{base.lower()}{next(draws) % 90 + 10}.example"
 
 
-def _organization(names: StandIns, original: str, _: Iterator[int]) -> str | None:
+def _organization(names: Surrogates, original: str, _: Iterator[int]) -> str | None:
     base = names.base(original, FAMILY)
     return base and f"{base} Holdings"
 
 
-def _place(names: StandIns, original: str, _: Iterator[int]) -> str | None:
+def _place(names: Surrogates, original: str, _: Iterator[int]) -> str | None:
     base = names.base(original, FAMILY)
     return base and f"Port {base}"
 
 
-def _address(names: StandIns, original: str, draws: Iterator[int]) -> str | None:
+def _address(names: Surrogates, original: str, draws: Iterator[int]) -> str | None:
     base = names.base(original, FAMILY)
     return base and f"{next(draws) % 900 + 100} {base} Street"
 
 
-def _ip(_: StandIns, original: str, draws: Iterator[int]) -> str:
+def _ip(_: Surrogates, original: str, draws: Iterator[int]) -> str:
     """Of the ranges that are kept for documentation."""
     if ":" in original:
         return f"2001:db8::{next(draws) % 0xF000 + 0x1000:x}"
     return f"203.0.113.{next(draws) % 155 + 100}"
 
 
-def _mac(_: StandIns, original: str, draws: Iterator[int]) -> str:
+def _mac(_: Surrogates, original: str, draws: Iterator[int]) -> str:
     """Of the range that is kept for documentation."""
     mark = "-" if "-" in original else ":"
     return mark.join(("00", "00", "5E", "00", "53", f"{next(draws) % 256:02X}"))
 
 
-def _phone(names: StandIns, original: str, draws: Iterator[int]) -> str | None:
+def _phone(names: Surrogates, original: str, draws: Iterator[int]) -> str | None:
     """Country code 999 is given to none; 555-01xx is kept for fiction."""
     made = _scrambled(names, original, draws)
     digits = [at for at, char in enumerate(made or "") if char in "0123456789"]
@@ -201,7 +201,7 @@ def _phone(names: StandIns, original: str, draws: Iterator[int]) -> str | None:
     return _put(made, zip(digits[-7:-2], "55501", strict=False))
 
 
-def _card(names: StandIns, original: str, draws: Iterator[int]) -> str | None:
+def _card(names: Surrogates, original: str, draws: Iterator[int]) -> str | None:
     """Passes no Luhn check."""
     made = _scrambled(names, original, draws)
     if made is None or not luhn(made):
@@ -210,19 +210,19 @@ def _card(names: StandIns, original: str, draws: Iterator[int]) -> str | None:
     return _put(made, [(at, str((int(made[at]) + 1) % 10))])
 
 
-def _iban(names: StandIns, original: str, draws: Iterator[int]) -> str | None:
+def _iban(names: Surrogates, original: str, draws: Iterator[int]) -> str | None:
     """Check digits 00, which no account has."""
     made = _scrambled(names, original, draws)
     return made and _put(made, zip(range(4), f"{original[:2]}00", strict=True))
 
 
-def _ssn(names: StandIns, original: str, draws: Iterator[int]) -> str | None:
+def _ssn(names: Surrogates, original: str, draws: Iterator[int]) -> str | None:
     """Area 000, which nobody has."""
     made = _scrambled(names, original, draws)
     return made and _put(made, zip((at for at, char in enumerate(made) if char.isdigit()), "000", strict=False))
 
 
-def _scrambled(_: StandIns, original: str, draws: Iterator[int]) -> str | None:
+def _scrambled(_: Surrogates, original: str, draws: Iterator[int]) -> str | None:
     """Other digits and letters in the same places."""
     if not original.isascii() or len(_ALNUM.findall(original)) < SHORT or not re.search(r"\d", original):
         return None
@@ -242,7 +242,7 @@ def _put(text: str, chars: Iterable[tuple[int, str]]) -> str:
     return "".join(made)
 
 
-def _never(_: StandIns, original: str, draws: Iterator[int]) -> None:
+def _never(_: Surrogates, original: str, draws: Iterator[int]) -> None:
     """`42` or `Monday` would be taken for another `42`, and a made-up secret for a secret: these keep a placeholder."""
     del original, draws
 

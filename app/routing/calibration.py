@@ -14,7 +14,7 @@ STEP = 10_000
 class Cut:
     """One tier: its threshold, the share that was wanted and the one that the sample gets, 0..1."""
 
-    above: float
+    min_complexity: float
     wanted: float
     got: float
 

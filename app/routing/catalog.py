@@ -14,10 +14,10 @@ from app.config import EMBEDDING, MODERATION, Graph, Policy, Prices, Tier
 
 
 @dataclass(frozen=True, slots=True)
-class Menu:
+class ModelCatalog:
     """What a caller may ask for, and what it costs. context: pool -> tokens; models: model id -> its pools.
 
-    goods: by pool, what its tokens cost us.
+    costs: by pool, what its tokens cost us.
     """
 
     tiers: Mapping[str, Tier]
@@ -26,10 +26,10 @@ class Menu:
     regions: Mapping[str, str]
     model_ids: Mapping[str, str]
     prices: PriceBook
-    goods: Mapping[str, CostModel]
+    costs: Mapping[str, CostModel]
 
     @classmethod
-    def of(cls, graph: Graph, policy: Policy) -> Menu:
+    def of(cls, graph: Graph, policy: Policy) -> ModelCatalog:
         used = {pool for tier in policy.tiers.values() for pool in tier.pools}
         models: dict[str, frozenset[str]] = {}
         for name in sorted(used):
@@ -42,17 +42,17 @@ class Menu:
             regions={name: graph.pools[name].region for name in used},
             model_ids={name: graph.pools[name].model_id for name in used},
             prices=_prices(graph, policy),
-            goods={name: _cost_model(one.model_dump(exclude_none=True)) for name, one in policy.goods.items()},
+            costs={name: _cost_model(one.model_dump(exclude_none=True)) for name, one in policy.costs.items()},
         )
 
-    def alone(self, tier: str, price: Prices, model_id: str, pool: str) -> Menu:
+    def alone(self, tier: str, price: Prices, model_id: str, pool: str) -> ModelCatalog:
         """A menu of one tier with one model, to be asked for by either name: what no engine answers."""
         return replace(
             self,
-            tiers={tier: Tier(above=0, pools={pool: 1.0}, price=price)},
+            tiers={tier: Tier(min_complexity=0, pools={pool: 1.0}, price=price)},
             models={model_id: frozenset({pool})},
             model_ids={pool: model_id},
-            goods={},
+            costs={},
         )
 
     @property
@@ -72,7 +72,7 @@ class Menu:
         if model in self.tiers:
             return model
         pools = self.models.get(model, frozenset())
-        by_level = sorted(self.tiers, key=lambda name: self.tiers[name].above)
+        by_level = sorted(self.tiers, key=lambda name: self.tiers[name].min_complexity)
         return next((name for name in by_level if pools & set(self.tiers[name].pools)), "")
 
     def pools_for(self, model: str, tier: str) -> dict[str, float]:
@@ -121,8 +121,8 @@ class Health:
 
 def tier_for(score: float, tiers: Mapping[str, Tier]) -> str:
     """The most demanding tier whose `above` the score reaches."""
-    reached = [name for name, tier in tiers.items() if score >= tier.above]
-    return max(reached, key=lambda name: tiers[name].above)
+    reached = [name for name, tier in tiers.items() if score >= tier.min_complexity]
+    return max(reached, key=lambda name: tiers[name].min_complexity)
 
 
 def order_pools(groups: Sequence[Mapping[str, float]], health: Health, rng: random.Random) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
-"""What a gateway process keeps beside the rooms: its database and all that stands on it, sight, and the chores between
-calls. deployments.gateway, graphs.local -> [house] -> adapters.
+"""What a gateway process keeps beside the stages: its database and all that stands on it, sight, and the chores between
+calls. deployments.gateway, graphs.local -> [runtime] -> adapters.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from app.api.app import Desk
+from app.api.app import ApiDependencies
 from app.api.stored.idempotency import Idempotency
 from app.api.stored.responses import Responses
 from app.audit.contents import Contents
 from app.batches.blobs import Blobs
 from app.batches.files import Files
-from app.batches.service import Archive
+from app.batches.service import BatchService
 from app.batches.store import Batches
 from app.billing.ledger.ledger import SqlLedger
-from app.billing.ledger.outbox import Journal
-from app.config.alerts import Sight
+from app.billing.ledger.outbox import SettlementOutbox
+from app.config.alerts import Observability
 from app.core.call import Call
 from app.core.ports import Index, PortError, UsageRow
 from app.core.tasks import drain
@@ -30,18 +30,18 @@ from app.db.store import Store
 from app.installation.paths import admin_key, database_url, files_url, folder
 from app.installation.secrets import Secrets
 from app.notifications.dispatcher import Dispatcher
-from app.notifications.outbox import Notices
+from app.notifications.outbox import NotificationOutbox
 from app.observability import logs
 from app.observability.metrics import Metrics
 from app.observability.traces import Tracer
-from app.tenancy.admin import Office
+from app.tenancy.admin import AdminService
 
 log = logging.getLogger(__name__)
 SWEEP = 15.0
 """Seconds between two looks for reservations that nobody settled."""
 
 
-class House:
+class Runtime:
     """database: a SQLAlchemy URL, or None for SQLite in the state folder. files: as config.State.
 
     batches: whether a worker runs them. Raises LedgerError, StateError.
@@ -53,41 +53,43 @@ class House:
         self.store = Store(url)
         self.metrics = Metrics()
         self.ledger = SqlLedger(self.store, secrets)
-        self.hiding_key = secrets.hiding_key
+        self.pseudonym_key = secrets.pseudonym_key
         # A folder for each database: a dead gateway's rows must not be billed on another one.
-        self.journal = Journal(self.ledger, folder() / "journal" / hashlib.sha256(url.encode()).hexdigest()[:16])
+        self.outbox = SettlementOutbox(
+            self.ledger, folder() / "journal" / hashlib.sha256(url.encode()).hexdigest()[:16]
+        )
         self.contents = Contents(self.store, secrets)
         self.idempotency = Idempotency(self.store, secrets)
         self.responses = Responses(self.store, secrets)
-        self.office = Office(self.store, secrets, changed=self.ledger.forget)
-        self.archive = Archive(Files(self.store), Blobs(files_url(files)), Batches(self.store), runs=batches)
-        self._dispatcher = Dispatcher(Notices(self.store, secrets), self.metrics.delivered)
+        self.admin_service = AdminService(self.store, secrets, changed=self.ledger.forget)
+        self.archive = BatchService(Files(self.store), Blobs(files_url(files)), Batches(self.store), runs=batches)
+        self._dispatcher = Dispatcher(NotificationOutbox(self.store, secrets), self.metrics.delivered)
         self._tracer = Tracer(None)
-        self._sight = Sight()
+        self._sight = Observability()
         self._tasks: list[asyncio.Task[None]] = []
         self._index: Index | None = None
 
     @property
-    def desk(self) -> Desk:
+    def dependencies(self) -> ApiDependencies:
         """What the HTTP surface needs of it."""
-        return Desk(
+        return ApiDependencies(
             self.metrics.export,
             self.metrics.door,
             self.idempotency,
-            self.office,
+            self.admin_service,
             admin_key(),
             self.responses,
             self.archive,
         )
 
-    def see(self, sight: Sight) -> None:
+    def see(self, observability: Observability) -> None:
         """Log and trace as the policy says."""
-        logs.configure(sight.level, json=sight.logs == "json")
-        if sight.traces != self._sight.traces:
+        logs.configure(observability.level, json=observability.logs == "json")
+        if observability.traces != self._sight.traces:
             # Not waited for: a collector that is gone holds the last spans up for seconds.
             threading.Thread(target=self._tracer.close, daemon=True).start()
-            self._tracer = Tracer(sight.traces)
-        self._sight = sight
+            self._tracer = Tracer(observability.traces)
+        self._sight = observability
 
     def observe(self, row: UsageRow, call: Call) -> None:
         """Count, trace and log a settled call."""
@@ -101,8 +103,8 @@ class House:
         index: the semantic cache whose stock the metrics tell. Raises LedgerError.
         """
         self._index = index
-        await self.office.begin()
-        for chore in (self.journal.run(), self._dispatcher.run(), self._sweep(), self._gauge(in_flight)):
+        await self.admin_service.begin()
+        for chore in (self.outbox.run(), self._dispatcher.run(), self._sweep(), self._gauge(in_flight)):
             self._tasks.append(asyncio.ensure_future(_lasting(chore)))
 
     async def stop(self) -> None:
@@ -111,7 +113,7 @@ class House:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.journal.aclose()
+        await self.outbox.aclose()
         await self._dispatcher.close()
         await asyncio.to_thread(self._tracer.close)
         await self.ledger.close()
@@ -134,7 +136,7 @@ class House:
     async def _gauge(self, in_flight: Callable[[], int]) -> None:
         while True:
             self.metrics.in_flight(in_flight())
-            self.metrics.journal(self.journal.waiting)
+            self.metrics.outbox(self.outbox.waiting)
             await asyncio.sleep(1)
 
 

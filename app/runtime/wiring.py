@@ -7,22 +7,22 @@ from typing import Any, Protocol
 
 from app.config import ConfigError, FakePool, Graph, Pool, UpstreamPool
 from app.config.adapters import load
-from app.core.ports import Contents, Engine, Journal, Ledger
+from app.core.ports import Contents, Engine, Ledger, SettlementOutbox
 from app.engines.tokenizer import Vocabulary, estimate
 from app.engines.upstream import UpstreamEngine
-from app.pipeline.build import Services
+from app.pipeline.build import Ports
 from app.pipeline.stages.settle import Observe
 from app.testing.fakes import FakeEngine
 
 
-class Books(Protocol):
-    """Who calls, what is billed, and who is told of it (app.runtime.process.House)."""
+class RuntimeServices(Protocol):
+    """Who calls, what is billed, and who is told of it (app.runtime.process.Runtime)."""
 
     @property
     def ledger(self) -> Ledger: ...
 
     @property
-    def journal(self) -> Journal: ...
+    def outbox(self) -> SettlementOutbox: ...
 
     @property
     def contents(self) -> Contents: ...
@@ -31,16 +31,16 @@ class Books(Protocol):
     def observe(self) -> Observe: ...
 
     @property
-    def hiding_key(self) -> bytes: ...
+    def pseudonym_key(self) -> bytes: ...
 
 
 def wire(
     graph: Graph,
-    books: Books,
+    runtime: RuntimeServices,
     *,
     ports: Mapping[str, Any] | None = None,
     engines: Mapping[str, Engine] | None = None,
-) -> Services:
+) -> Ports:
     """`ports`, `engines`: those that run elsewhere, by name. Every other one is made in this process.
 
     Raises ConfigError for a vLLM pool without an engine: it needs Ray.
@@ -48,21 +48,21 @@ def wire(
     given = ports or {}
     vocabulary = Vocabulary(graph.tokenizer) if graph.tokenizer else None
     made = {name: given[name] if name in given else inline(graph, name) for name in graph.ports}
-    return Services(
+    return Ports(
         encoder=made["encoder"],
         scrubber=made["scrubber"],
         guard=made["guard"],
         complexity=made["complexity"],
         moderator=made["moderator"],
         index=made["cache"],
-        same=made.get("same"),
-        key=books.hiding_key,
+        paraphrase=made.get("paraphrase"),
+        key=runtime.pseudonym_key,
         engines={name: (engines or {}).get(name) or engine(name, pool) for name, pool in graph.pools.items()},
-        ledger=books.ledger,
-        journal=books.journal,
-        contents=books.contents,
+        ledger=runtime.ledger,
+        outbox=runtime.outbox,
+        contents=runtime.contents,
         count=vocabulary.count if vocabulary else estimate,
-        observe=books.observe,
+        observe=runtime.observe,
         tokenizer=vocabulary,
     )
 

@@ -65,7 +65,7 @@ def _encoded(text: str) -> list[str]:
     return [form for form in map(folded, (*shifted, raw.hex())) if len(form) >= LEAST]
 
 
-class Watch:
+class LeakWatcher:
     """Reads one text of an answer. allowed: what may be repeated, folded; asked for only when a run was found."""
 
     def __init__(self, secrets: Sequence[Secret], allowed: Callable[[], str] = str) -> None:

@@ -1,4 +1,4 @@
-"""The operator's side of the ledger: plans, tenants, projects, keys, budgets. admin API, start-up -> [office] -> SQL.
+"""The operator's side of the ledger: plans, tenants, projects, keys, budgets. admin API, start-up -> [admin service] -> SQL.
 
 Every change is one transaction with its audit record; what changes nothing is not recorded. The record says what
 changed, old and new, but no name: an erased tenant's records stay, so they hold ids only.
@@ -43,7 +43,7 @@ _PRIVATE = {"name", "prefix"}
 """Fields whose values stay out of the audit chain."""
 
 
-class Office:
+class AdminService:
     """Every method raises LedgerError; of its kinds, UnknownError, TakenError and UnfitError are the caller's doing.
 
     actor: who asked, as the audit record names it: `admin`, `cli`, `system`.

@@ -18,7 +18,7 @@ from app.db.schema import keys, plans, projects, tenants
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Identity:
     """A key's owner, and until when the key lives."""
 
     who: Principal
@@ -54,16 +54,16 @@ _FIND = _LIVE.where(keys.c.hash.in_(bindparam("hashes", expanding=True)))
 _BY_ID = _LIVE.where(keys.c.id == bindparam("which"))
 
 
-def look_up(connection: Connection, hashes: Sequence[str], now: float) -> dict[str, Found]:
+def look_up(connection: Connection, hashes: Sequence[str], now: float) -> dict[str, Identity]:
     """By hash, the keys that are live. now: Unix seconds."""
     rows = connection.execute(_FIND, {"hashes": hashes})
-    return {row.hash: Found(_principal(row, now), row.expires) for row in rows}
+    return {row.hash: Identity(_principal(row, now), row.expires) for row in rows}
 
 
-def by_id(connection: Connection, key_id: str, now: float) -> Found | None:
+def by_id(connection: Connection, key_id: str, now: float) -> Identity | None:
     """The key of this id, when it is live. now: Unix seconds."""
     row = connection.execute(_BY_ID, {"which": key_id}).first()
-    return None if row is None else Found(_principal(row, now), row.expires)
+    return None if row is None else Identity(_principal(row, now), row.expires)
 
 
 def _principal(row: Any, now: float) -> Principal:

@@ -1,4 +1,4 @@
-"""API keys, stored as hashes. office -> [keys] -> SQL.
+"""API keys, stored as hashes. admin service -> [keys] -> SQL.
 
 Every function takes a Connection. Those that write lock the tenant's row first, as the ledger's transactions do.
 """

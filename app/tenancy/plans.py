@@ -1,4 +1,4 @@
-"""Plans: terms that many tenants share. tenants, office -> [plans] -> SQL. Every function takes a Connection."""
+"""Plans: terms that many tenants share. tenants, admin service -> [plans] -> SQL. Every function takes a Connection."""
 
 from __future__ import annotations
 

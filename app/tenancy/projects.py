@@ -1,4 +1,4 @@
-"""Projects: parts of a tenant with terms and a budget of their own. keys, office -> [projects] -> SQL.
+"""Projects: parts of a tenant with terms and a budget of their own. keys, admin service -> [projects] -> SQL.
 
 Every function takes a Connection. Those that write lock the tenant's row first, as the ledger's transactions do.
 """

@@ -1,4 +1,4 @@
-"""Tenants: who pays. projects, keys, office -> [tenants] -> SQL.
+"""Tenants: who pays. projects, keys, admin service -> [tenants] -> SQL.
 
 Every function takes a Connection. Those that write lock the tenant's row first, as the ledger's transactions do.
 """

@@ -1,6 +1,6 @@
 """Deterministic stand-ins for every port: no weights, no network, no database. For tests, demos and benchmarks.
 
-Any room's port. They hold to the same contracts as the real adapters (tests/contracts). Every fake can be
+Any stage's port. They hold to the same contracts as the real adapters (tests/contracts). Every fake can be
 slow (`delay`, seconds) or broken (`error`), and remembers what it was asked (`calls`, `requests`, `rows`).
 """
 
@@ -28,9 +28,10 @@ from app.cache.faiss.keys import belonging, one_blank, tenant_of
 from app.core.call import Call
 from app.core.events import Token, ToolDelta, Usage
 from app.core.ports import (
+    AbusePolicy,
+    CacheMatch,
     Denied,
     EngineError,
-    Found,
     Generation,
     Hit,
     Limit,
@@ -40,7 +41,6 @@ from app.core.ports import (
     Stock,
     UsageRow,
     Vector,
-    Vigilance,
     Window,
 )
 
@@ -317,7 +317,7 @@ class FakeComplexity(_Fake):
         return min(1.0, len(text.split()) / self.full)
 
 
-class FakeSame(_Fake):
+class FakeParaphraseJudge(_Fake):
     """Takes two questions for the same by the share of words they have in common. For recall.
 
     judge: question, other -> 0..1, in place of that.
@@ -389,13 +389,13 @@ class FakeIndex(_Fake):
         entry = self.held.get((partition, one_blank(question)))
         return entry.hit(1.0) if entry and entry.dies > self.clock() else None
 
-    async def lookup(self, partition: str, vector: Vector, floor: float, most: int = 4) -> Found:
+    async def lookup(self, partition: str, vector: Vector, floor: float, most: int = 4) -> CacheMatch:
         """Return the nearest live entries of the partition at or above the floor."""
         await self._asked(partition)
         own = [entry for entry in self._live() if entry.partition == partition]
         near = sorted(((float(vector @ entry.vector), entry) for entry in own), key=lambda pair: -pair[0])
         hits = tuple(entry.hit(score) for score, entry in near[:most] if score >= floor)
-        return Found(hits, self.evidence.get(tenant_of(partition), ()))
+        return CacheMatch(hits, self.evidence.get(tenant_of(partition), ()))
 
     async def store(  # noqa: PLR0917 - six things make an entry
         self,
@@ -478,7 +478,7 @@ class FakeLedger:
         self.held: dict[str, _Kept] = {}
         self.rows: list[UsageRow] = []
         self.healthy = True
-        self.watched: tuple[Vigilance, float] | None = None
+        self.watched: tuple[AbusePolicy, float] | None = None
         self._buckets: dict[tuple[str, str], Bucket] = {}
 
     async def identify(self, key: str) -> Principal | None:
@@ -519,9 +519,9 @@ class FakeLedger:
         """Report `healthy`."""
         return self.healthy
 
-    def watch(self, vigilance: Vigilance, hold: float) -> None:
+    def watch(self, abuse_policy: AbusePolicy, hold: float) -> None:
         """Keep what it was told; nothing is set off here."""
-        self.watched = vigilance, hold
+        self.watched = abuse_policy, hold
 
     def _take(self, kept: _Kept, tokens: int, cost: Decimal, names: frozenset[str]) -> Reservation | Denied:
         who, windows = kept.who, self._windows(kept.who)
@@ -586,9 +586,9 @@ class FakeBooks:
 
     def __init__(self, ledger: FakeLedger | None = None) -> None:
         self.ledger = ledger or FakeLedger()
-        self.journal = Direct(self.ledger)
+        self.outbox = Direct(self.ledger)
         self.contents = FakeContents()
-        self.hiding_key = b"a key that tests and demos share"
+        self.pseudonym_key = b"a key that tests and demos share"
 
     def observe(self, row: UsageRow, call: Call) -> None:
         """Nobody is told."""

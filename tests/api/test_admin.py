@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 
 from app.api.admin import install
 from app.api.headers import Stamp
-from app.api.ip_limits import Door
+from app.api.ip_limits import IpLimiter
 from app.audit.contents import Contents
 from app.billing.ledger.ledger import SqlLedger
 from app.db.store import Store
 from app.installation.secrets import Secrets
-from app.tenancy.admin import Office
+from app.tenancy.admin import AdminService
 from tests.contracts.ledger_kit import START, Clock, row
 from tests.kit import free_port
 
@@ -78,8 +78,8 @@ class Admin:
 @pytest.fixture
 def admin(tmp_path: Path) -> Iterator[Admin]:
     database, clock = f"sqlite:///{tmp_path}/ledger.db", Clock()
-    app, door = FastAPI(), Door(failures_per_minute=5)
-    install(app, Office(Store(database), SECRETS, clock), KEY, door=lambda: door)
+    app, door = FastAPI(), IpLimiter(failures_per_minute=5)
+    install(app, AdminService(Store(database), SECRETS, clock), KEY, door=lambda: door)
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(Stamp(app), "127.0.0.1", port, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -331,7 +331,7 @@ def test_who_reads_what_was_said_in_a_call_is_recorded(admin: Admin) -> None:
 def test_an_api_with_another_secret_changes_nothing(admin: Admin) -> None:
     admin.ask("POST", "/tenants", {"id": "acme"})
     app = FastAPI()
-    install(app, Office(Store(admin.database), Secrets("another installation's secret, as long")), KEY)
+    install(app, AdminService(Store(admin.database), Secrets("another installation's secret, as long")), KEY)
 
     async def ask(method: str, path: str, body: Any = None) -> int:
         transport = httpx.ASGITransport(app)

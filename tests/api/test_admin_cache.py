@@ -15,13 +15,13 @@ import pytest
 import uvicorn
 from typer.testing import CliRunner, Result
 
-from app.api.app import Desk, create_app
+from app.api.app import ApiDependencies, create_app
 from app.audit.records import OPERATOR
 from app.core.ports import PortError, Stock
 from app.db.store import Store
 from app.installation.secrets import Secrets
 from app.observability.metrics import Metrics
-from app.tenancy.admin import Office
+from app.tenancy.admin import AdminService
 from app.testing.fakes import FakeIndex
 from graphs.cli import app as cli
 from tests.kit import Kit, free_port
@@ -41,8 +41,12 @@ def index() -> FakeIndex:
 def url(index: FakeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("PENSTOCK_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("PENSTOCK_ADMIN_KEY", KEY)
-    office = Office(Store(f"sqlite:///{tmp_path}/ledger.db"), Secrets("an installation's secret, long enough"))
-    made = create_app(Kit(index=index).gateway(), Desk(Metrics().export, office=office, admin_key=KEY))
+    admin_service = AdminService(
+        Store(f"sqlite:///{tmp_path}/ledger.db"), Secrets("an installation's secret, long enough")
+    )
+    made = create_app(
+        Kit(index=index).gateway(), ApiDependencies(Metrics().export, admin_service=admin_service, admin_key=KEY)
+    )
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(made, "127.0.0.1", port, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)

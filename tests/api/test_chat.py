@@ -122,7 +122,7 @@ def test_headers_tell_what_happened(client: openai.OpenAI) -> None:
     assert first.headers["x-penstock-pool"] == "a"
     assert first.headers["x-penstock-region"] == "local"
     assert first.headers["x-penstock-cache"] == "bypass"
-    assert first.headers["x-penstock-recall"] == "result=bypass; why=personal"
+    assert first.headers["x-penstock-cache-decision"] == "result=bypass; why=personal"
     assert first.headers["x-penstock-scrubbed"] == "EMAIL_ADDRESS=1"
     assert float(first.headers["x-penstock-cost"]) > 0
     assert again.parse().choices[0].message.content == "You said: Mail bob@y.org"
@@ -131,7 +131,7 @@ def test_headers_tell_what_happened(client: openai.OpenAI) -> None:
 def test_the_same_question_again_is_a_hit_and_says_so(client: openai.OpenAI) -> None:
     headers = [client.chat.completions.with_raw_response.create(model="auto", messages=HI).headers for _ in range(2)]
     assert [each["x-penstock-cache"] for each in headers] == ["miss", "hit"]
-    assert [each["x-penstock-recall"] for each in headers] == ["result=miss", "result=exact; score=1.0"]
+    assert [each["x-penstock-cache-decision"] for each in headers] == ["result=miss", "result=exact; score=1.0"]
 
 
 def test_a_prompt_version_in_the_metadata_parts_the_cache(client: openai.OpenAI) -> None:

@@ -43,7 +43,7 @@ def post(url: str, **body: Any) -> httpx.Response:
 
 
 def with_tokens(gateway: Gateway, tokenizer: Vocabulary) -> Gateway:
-    gateway.services = replace(gateway.services, tokenizer=tokenizer)
+    gateway.ports = replace(gateway.ports, tokenizer=tokenizer)
     return gateway
 
 

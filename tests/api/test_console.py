@@ -40,7 +40,7 @@ def globex(site: Site) -> str:
 # -- calls -----------------------------------------------------------------------------------------
 
 
-def test_a_call_shows_what_each_room_did_and_for_how_long(site: Site, acme: str) -> None:
+def test_a_call_shows_what_each_stage_did_and_for_how_long(site: Site, acme: str) -> None:
     answer = site.chat(acme, f"Write to {SECRET}, ada@example.org", max_tokens=20)
     told = site.get(f"/v1/penstock/calls/{answer.headers[CALL]}", acme).json()
     trail = told["trail"]
@@ -55,8 +55,8 @@ def test_a_call_shows_what_each_room_did_and_for_how_long(site: Site, acme: str)
     assert 0 < told["ttft"] <= told["latency"]
     waited = {"admit", "scrub", "guard", "route", "generate", "moderate"}
     assert waited == trail["timing"].keys() == trail["started"].keys()
-    for room in waited:
-        assert 0 <= trail["started"][room] + trail["timing"][room] <= told["latency"] * 1000 + 1
+    for stage in waited:
+        assert 0 <= trail["started"][stage] + trail["timing"][stage] <= told["latency"] * 1000 + 1
 
 
 def test_a_cache_hit_and_a_refusal_show_where_the_call_ended(site: Site, acme: str) -> None:
@@ -102,11 +102,11 @@ def test_no_id_whatever_it_is_breaks_the_server(site: Site, acme: str, call: str
 # -- graph -----------------------------------------------------------------------------------------
 
 
-def test_the_graph_tells_rooms_in_order_tiers_and_pools_that_answer(site: Site, acme: str) -> None:
+def test_the_graph_tells_stages_in_order_tiers_and_pools_that_answer(site: Site, acme: str) -> None:
     graph = site.get("/v1/penstock/graph", acme).json()
-    names = [room["name"] for room in graph["rooms"]]
+    names = [stage["name"] for stage in graph["stages"]]
     assert (["admit", "scrub", "guard"], "settle") == (names[:3], names[-1])
-    assert all(room["answers"] for room in graph["rooms"])
+    assert all(stage["answers"] for stage in graph["stages"])
     assert [("small", 0.0, {"a": 1.0}), ("large", 0.5, {"b": 1.0})] == [
         (tier["name"], tier["above"], tier["pools"]) for tier in graph["tiers"]
     ]

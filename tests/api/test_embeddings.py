@@ -156,7 +156,7 @@ def test_what_cannot_be_embedded_is_refused_with_its_parameter(
 
 def test_token_ids_are_read_by_the_gateways_tokenizer(kit: Kit, tmp_path: Path) -> None:
     gateway = kit.gateway()
-    gateway.services = replace(gateway.services, tokenizer=vocabulary(tmp_path))
+    gateway.ports = replace(gateway.ports, tokenizer=vocabulary(tmp_path))
     with serving(gateway) as url:
         post(url, input=[WORDS["hello"], WORDS["world"]])
         post(url, input=[[WORDS["hello"]], [WORDS["world"]]])
@@ -183,7 +183,7 @@ async def test_a_client_that_hangs_up_pays_for_what_was_embedded(kit: Kit, url: 
 
 def test_an_encoder_that_is_gone_is_503_and_one_that_is_late_504(kit: Kit, url: str) -> None:
     kit.encoder.error = PortError("encoder", "gone")
-    assert (503, "room_unavailable") == ((lost := post(url)).status_code, lost.json()["error"]["code"])
+    assert (503, "stage_unavailable") == ((lost := post(url)).status_code, lost.json()["error"]["code"])
     slow = Kit(encoder=FakeEncoder(delay=5))
     with serving(slow.gateway(generate={"deadline": 0.2})) as other:
         assert (504, "timeout") == ((late := post(other)).status_code, late.json()["error"]["code"])
@@ -211,7 +211,7 @@ def test_a_chat_with_the_encoder_is_refused(client: openai.OpenAI) -> None:
 
 
 def test_a_tier_of_that_name_is_refused_at_load() -> None:
-    tier = {"above": 0, "pools": {"a": 1}, "price": {"input": "1", "cached_input": "1", "output": "1"}}
+    tier = {"min_complexity": 0, "pools": {"a": 1}, "price": {"input": "1", "cached_input": "1", "output": "1"}}
     with pytest.raises(ValueError, match="billed as `embedding`"):
         Kit().gateway(tiers={"embedding": tier})
 

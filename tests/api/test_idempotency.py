@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from app.api.app import Desk, create_app
+from app.api.app import ApiDependencies, create_app
 from app.api.idempotency import LARGEST, REPLAY, once
 from app.api.stored.idempotency import Idempotency, Stored
 from app.core.ports import Principal
@@ -64,8 +64,8 @@ async def serve(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def http(kit: Kit, kept: Idempotency) -> AsyncIterator[httpx.AsyncClient]:
     # no semantic cache: whatever is answered twice is answered by what is tested here
-    rooms = [room for room in kit.gateway().policy.rooms if room not in ("recall", "remember")]
-    app = create_app(kit.gateway(rooms=rooms), Desk(kit.metrics.export, idempotency=kept))
+    stages = [stage for stage in kit.gateway().policy.stages if stage not in ("recall", "remember")]
+    app = create_app(kit.gateway(stages=stages), ApiDependencies(kit.metrics.export, idempotency=kept))
     async with serve(app) as client:
         yield client
 
@@ -220,6 +220,6 @@ async def test_a_database_that_fails_while_keeping_costs_the_client_nothing(kit:
             raise LedgerError("the disk is full")
 
     failing = Failing(kept._store, SECRETS)
-    async with serve(create_app(kit.gateway(), Desk(kit.metrics.export, idempotency=failing))) as http:
+    async with serve(create_app(kit.gateway(), ApiDependencies(kit.metrics.export, idempotency=failing))) as http:
         answer = await ask(http)
     assert "You said: Hello there" == answer.json()["choices"][0]["message"]["content"]

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from app.api.ip_limits import Door
-from app.api.token_buckets import Knocks, caller
+from app.api.ip_limits import IpLimiter
+from app.api.token_buckets import TokenBuckets, caller
 from app.core.errors import ApiError
 from app.core.ports import Principal
 from app.testing.fakes import FakeLedger
@@ -38,7 +38,7 @@ def request(peer: str | None = "192.0.2.1", *forwarded: str) -> Request:
     return Request({"type": "http", "method": "POST", "path": "/", "headers": headers, "client": client})
 
 
-def passes(door: Door, asking: Request) -> bool:
+def passes(door: IpLimiter, asking: Request) -> bool:
     try:
         door.check(asking)
     except ApiError:
@@ -51,7 +51,7 @@ def passes(door: Door, asking: Request) -> bool:
 
 def test_guessed_keys_beyond_the_limit_never_reach_the_ledger() -> None:
     ledger = Counting()
-    with serving(Kit(ledger=ledger).gateway(door={"failures_per_minute": 5})) as url, httpx.Client() as http:
+    with serving(Kit(ledger=ledger).gateway(ip_limits={"failures_per_minute": 5})) as url, httpx.Client() as http:
         answers = [
             http.get(f"{url}/v1/models", headers={"authorization": f"Bearer guess-{number}"}) for number in range(50)
         ]
@@ -63,7 +63,7 @@ def test_guessed_keys_beyond_the_limit_never_reach_the_ledger() -> None:
 
 def test_requests_beyond_the_limit_never_reach_the_ledger_with_right_keys_either() -> None:
     ledger = Counting()
-    with serving(Kit(ledger=ledger).gateway(door={"requests_per_minute": 3})) as url, httpx.Client() as http:
+    with serving(Kit(ledger=ledger).gateway(ip_limits={"requests_per_minute": 3})) as url, httpx.Client() as http:
         headers = {"authorization": f"Bearer {KEY}"}
         statuses = [http.get(f"{url}/v1/models", headers=headers).status_code for _ in range(10)]
     assert [200] * 3 + [429] * 7 == statuses
@@ -71,7 +71,7 @@ def test_requests_beyond_the_limit_never_reach_the_ledger_with_right_keys_either
 
 
 async def test_a_refused_request_is_answered_before_its_body_comes() -> None:
-    with serving(Kit().gateway(door={"requests_per_minute": 1})) as url:
+    with serving(Kit().gateway(ip_limits={"requests_per_minute": 1})) as url:
         port = int(url.rpartition(":")[2])
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n"
         async with httpx.AsyncClient() as http:
@@ -107,11 +107,11 @@ async def test_a_refused_request_is_answered_before_its_body_comes() -> None:
 def test_the_address_is_the_peers_or_the_one_the_outermost_trusted_proxy_saw(
     hops: int, peer: str | None, forwarded: list[str], expected: str
 ) -> None:
-    assert expected == Door(trusted_hops=hops)._caller(request(peer, *forwarded))
+    assert expected == IpLimiter(trusted_hops=hops)._caller(request(peer, *forwarded))
 
 
 def test_a_forged_list_buys_no_new_bucket() -> None:
-    door = Door(requests_per_minute=2, trusted_hops=1)
+    door = IpLimiter(requests_per_minute=2, trusted_hops=1)
     forged = [request("192.0.2.1", f"10.0.0.{number}, 198.51.100.9") for number in range(5)]
     assert [True, True, False, False, False] == [passes(door, one) for one in forged]
 
@@ -135,7 +135,7 @@ def test_v4_addresses_are_each_a_caller(one: IPv4Address, other: IPv4Address) ->
 
 @given(st.integers(1, 20), st.lists(st.floats(0, 30), max_size=120))
 def test_in_any_time_no_more_than_a_minutes_worth_and_its_refill_passes(per_minute: int, pauses: list[float]) -> None:
-    knocks, now, passed = Knocks(per_minute), 0.0, 0
+    knocks, now, passed = TokenBuckets(per_minute), 0.0, 0
     for pause in pauses:
         now += pause
         passed += not knocks.take("a", now)
@@ -144,7 +144,7 @@ def test_in_any_time_no_more_than_a_minutes_worth_and_its_refill_passes(per_minu
 
 @given(st.integers(1, 600), st.lists(st.floats(0, 5), min_size=1, max_size=50))
 def test_who_waits_as_told_is_let_in(per_minute: int, pauses: list[float]) -> None:
-    knocks, now = Knocks(per_minute), 1e9
+    knocks, now = TokenBuckets(per_minute), 1e9
     for pause in pauses:
         now += pause
         if wait := knocks.take("a", now):
@@ -154,7 +154,7 @@ def test_who_waits_as_told_is_let_in(per_minute: int, pauses: list[float]) -> No
 
 
 def test_one_address_does_not_pay_for_another() -> None:
-    door = Door(requests_per_minute=1, failures_per_minute=1)
+    door = IpLimiter(requests_per_minute=1, failures_per_minute=1)
     assert [True, False] == [passes(door, request("192.0.2.1")) for _ in range(2)]
     door.failed(request("192.0.2.2"))
     assert [False, True] == [passes(door, request(f"192.0.2.{last}")) for last in (2, 3)]
@@ -162,7 +162,7 @@ def test_one_address_does_not_pay_for_another() -> None:
 
 def test_wrong_keys_shut_the_door_until_the_bucket_refills_and_are_told() -> None:
     now, told = [0.0], []
-    door = Door(failures_per_minute=2, told=told.append, clock=lambda: now[0])
+    door = IpLimiter(failures_per_minute=2, told=told.append, clock=lambda: now[0])
     for _ in range(2):
         assert passes(door, request())
         door.failed(request())
@@ -175,7 +175,7 @@ def test_wrong_keys_shut_the_door_until_the_bucket_refills_and_are_told() -> Non
 
 
 def test_a_limit_of_zero_is_none_and_remembers_nobody() -> None:
-    door = Door()
+    door = IpLimiter()
     for _ in range(1000):
         door.check(request())
         door.failed(request())
@@ -183,7 +183,7 @@ def test_a_limit_of_zero_is_none_and_remembers_nobody() -> None:
 
 
 def test_memory_is_bounded_and_who_was_not_heard_of_for_longest_is_forgotten() -> None:
-    knocks = Knocks(1, size=3)
+    knocks = TokenBuckets(1, size=3)
     for who in ("a", "b", "c", "a", "d"):  # `a` is refused the second time, and heard of
         knocks.take(who, 0.0)
     assert 3 == len(knocks)
@@ -191,7 +191,7 @@ def test_memory_is_bounded_and_who_was_not_heard_of_for_longest_is_forgotten() -
 
 
 async def test_a_right_key_is_not_counted_as_a_failure() -> None:
-    with serving(Kit().gateway(door={"failures_per_minute": 1})) as url:
+    with serving(Kit().gateway(ip_limits={"failures_per_minute": 1})) as url:
         async with httpx.AsyncClient(headers={"authorization": f"Bearer {KEY}"}) as http:
             statuses: list[Any] = [(await http.get(f"{url}/v1/models")).status_code for _ in range(5)]
     assert [200] * 5 == statuses

@@ -87,7 +87,7 @@ def test_a_whole_message_has_its_text_usage_model_and_reason(client: anthropic.A
     assert {"max_tokens": 50, **sampling} == kit.engines["a"].requests[0].params
 
 
-def test_system_and_blocks_become_the_rooms_messages(client: anthropic.Anthropic, kit: Kit) -> None:
+def test_system_and_blocks_become_the_stages_messages(client: anthropic.Anthropic, kit: Kit) -> None:
     text = {"type": "text", "text": "Two ", "cache_control": {"type": "ephemeral"}}
     turns: Any = [
         {"role": "user", "content": "One"},

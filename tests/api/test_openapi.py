@@ -89,7 +89,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         patch.setenv("PENSTOCK_STATE", str(state))
         app = create(
             Config(
-                graph=graph(tokenizer=f"path:{state}", batch_worker={}), policy=policy(door={"failures_per_minute": 0})
+                graph=graph(tokenizer=f"path:{state}", batch_worker={}),
+                policy=policy(ip_limits={"failures_per_minute": 0}),
             )
         )
         assert isinstance(app, Stamp)

@@ -19,7 +19,7 @@ from app.api.stored.idempotency import Idempotency
 from app.api.stored.responses import Responses
 from app.db.store import Store
 from app.installation.secrets import Secrets
-from app.tenancy.admin import Office
+from app.tenancy.admin import AdminService
 from app.testing.fakes import FakeEngine, FakeLedger
 from tests.console_kit import standing
 from tests.kit import KEY, WHO, Kit, limited, serving, until
@@ -45,7 +45,7 @@ def store(folder: Path) -> Store:
 async def _settle(folder: Path) -> None:
     opened = store(folder)
     for tenant in ("acme", "other"):
-        await Office(opened, SECRETS).create_tenant(tenant, actor="test")
+        await AdminService(opened, SECRETS).create_tenant(tenant, actor="test")
     await opened.close()
 
 
@@ -60,9 +60,9 @@ def url(kit: Kit, tmp_path: Path) -> Iterator[str]:
     asyncio.run(_settle(tmp_path))
     opened = store(tmp_path)
     # no semantic cache: an engine that was asked twice must be seen to be
-    rooms = [room for room in kit.gateway().policy.rooms if room not in ("recall", "remember")]
-    desk = {"idempotency": Idempotency(opened, SECRETS), "responses": Responses(opened, SECRETS)}
-    with serving(kit.gateway(rooms=rooms, generate={"keep_alive": 0.2}), kit.metrics, **desk) as base:
+    stages = [stage for stage in kit.gateway().policy.stages if stage not in ("recall", "remember")]
+    dependencies = {"idempotency": Idempotency(opened, SECRETS), "responses": Responses(opened, SECRETS)}
+    with serving(kit.gateway(stages=stages, generate={"keep_alive": 0.2}), kit.metrics, **dependencies) as base:
         yield base
     asyncio.run(opened.close())
 
@@ -106,7 +106,7 @@ def test_a_whole_response_has_its_text_usage_model_and_what_was_asked(client: op
     assert {"max_tokens": 50, "temperature": 0.5} == kit.engines["a"].requests[0].params
 
 
-def test_items_instructions_and_parts_become_the_rooms_messages(client: openai.OpenAI, kit: Kit) -> None:
+def test_items_instructions_and_parts_become_the_stages_messages(client: openai.OpenAI, kit: Kit) -> None:
     items: Any = [
         {"role": "developer", "content": "Be kind"},
         {"role": "user", "content": [{"type": "input_text", "text": "One "}, {"type": "input_text", "text": "two"}]},

@@ -145,10 +145,10 @@ class Endless(FakeEngine):
 @pytest.mark.parametrize("whose", ["moderated", "unmoderated"])
 async def test_an_endless_answer_to_a_client_that_reads_a_byte_a_second_waits_in_no_memory(whose: str) -> None:
     engine = Endless()
-    rooms = ["admit", "route", "generate", *(["moderate"] if whose == "moderated" else []), "settle"]
+    stages = ["admit", "route", "generate", *(["moderate"] if whose == "moderated" else []), "settle"]
     endless = Kit(engines={"a": engine, "b": FakeEngine()})
     memory = psutil.Process().memory_info
-    with serving(endless.gateway(rooms=rooms, generate={"keep_alive": 0.2})) as url:
+    with serving(endless.gateway(stages=stages, generate={"keep_alive": 0.2})) as url:
         host, port = url.removeprefix("http://").split(":")
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -23,7 +23,7 @@ AUTH = {"Authorization": f"Bearer {KEY}"}
 
 def url_of(kit: Kit, tokenizer: Vocabulary | None) -> Any:
     gateway = kit.gateway()
-    gateway.services = replace(gateway.services, tokenizer=tokenizer)
+    gateway.ports = replace(gateway.ports, tokenizer=tokenizer)
     return serving(gateway)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.batches.scheduling import LONGEST_PAUSE, narrower, pause, room, serial, turns, wider
+from app.batches.scheduling import LONGEST_PAUSE, free_slots, narrower, pause, serial, turns, wider
 
 COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 20), min_size=1)
 
@@ -14,10 +14,10 @@ COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 20), min_size
 def test_batches_take_all_of_an_idle_gateway_less_of_a_busy_one_and_nothing_of_a_full_one(
     concurrency: int, online: int, yield_at: int
 ) -> None:
-    free = room(concurrency, online, yield_at)
-    assert concurrency == room(concurrency, 0, yield_at)
+    free = free_slots(concurrency, online, yield_at)
+    assert concurrency == free_slots(concurrency, 0, yield_at)
     assert (free == 0) == (online > yield_at)
-    assert room(concurrency, online + 1, yield_at) <= free <= concurrency
+    assert free_slots(concurrency, online + 1, yield_at) <= free <= concurrency
 
 
 @given(waiting=COUNTS, running=COUNTS, wanted=st.integers(0, 60))

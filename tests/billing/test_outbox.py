@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.billing.ledger.outbox import Direct, Journal
+from app.billing.ledger.outbox import Direct, SettlementOutbox
 from app.billing.ledger.outbox_files import Files, decode, encode
 from app.core.ports import PortError, Principal, UsageRow
 from app.testing.fakes import FakeLedger
@@ -70,17 +70,17 @@ async def ledger() -> MoodyLedger:
 @asynccontextmanager
 async def running(
     ledger: FakeLedger, folder: Path, clock: Callable[[], float] = time.time, *, every: float = 0.01
-) -> AsyncIterator[Journal]:
+) -> AsyncIterator[SettlementOutbox]:
     """A journal at work, which dies at the end as a killed process does: without a word, and its lock with it."""
-    journal = Journal(ledger, folder, clock, every=every)
-    task = asyncio.create_task(journal.run())
+    outbox = SettlementOutbox(ledger, folder, clock, every=every)
+    task = asyncio.create_task(outbox.run())
     try:
-        yield journal
+        yield outbox
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        die(journal._files)
+        die(outbox._files)
 
 
 def die(files: Files) -> None:
@@ -106,15 +106,15 @@ def names(folder: Path) -> list[str]:
 
 
 async def test_a_call_that_is_settled_leaves_nothing_behind(ledger: MoodyLedger, tmp_path: Path) -> None:
-    async with running(ledger, tmp_path) as journal:
-        journal.open("a", lambda: row("a", "lost"))
+    async with running(ledger, tmp_path) as outbox:
+        outbox.open("a", lambda: row("a", "lost"))
         await until(lambda: written(tmp_path, "calls"))
-        await journal.close(row("a"))
+        await outbox.close(row("a"))
         assert {"a": "ok"} == ledger.outcomes
         await until(lambda: not written(tmp_path))
-    journal = Journal(ledger, tmp_path)
-    await journal._adopt()
-    await journal.aclose()
+    outbox = SettlementOutbox(ledger, tmp_path)
+    await outbox._adopt()
+    await outbox.aclose()
     assert names(tmp_path) == []
 
 
@@ -126,9 +126,9 @@ async def test_a_gateway_without_calls_touches_no_disk(ledger: MoodyLedger, tmp_
 
 async def test_what_is_written_is_readable_to_its_owner_alone(ledger: MoodyLedger, tmp_path: Path) -> None:
     ledger.down = True
-    async with running(ledger, tmp_path / "journal") as journal:
-        await journal.close(row("a"))
-        journal.open("b", lambda: row("b", "lost"))
+    async with running(ledger, tmp_path / "journal") as outbox:
+        await outbox.close(row("a"))
+        outbox.open("b", lambda: row("b", "lost"))
         await until(lambda: written(tmp_path / "journal", "calls"))
         modes = {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "journal").iterdir()}
         assert {0o600} == modes
@@ -142,21 +142,21 @@ async def test_a_row_that_the_ledger_refuses_is_settled_when_it_takes_rows_again
     ledger: MoodyLedger, tmp_path: Path
 ) -> None:
     ledger.down = True
-    async with running(ledger, tmp_path) as journal:
+    async with running(ledger, tmp_path) as outbox:
         for name in "abc":
-            await journal.close(row(name))
-        assert journal.waiting == 3
+            await outbox.close(row(name))
+        assert outbox.waiting == 3
         assert [row(name) for name in "abc"] == written(tmp_path, "rows")
         ledger.down = False
-        await until(lambda: not journal.waiting)
+        await until(lambda: not outbox.waiting)
     assert ["a", "b", "c"] == [row.id for row in ledger.rows]
     assert written(tmp_path) == []
 
 
 async def test_a_ledger_that_stays_away_is_asked_ever_more_seldom(ledger: MoodyLedger, tmp_path: Path) -> None:
     ledger.down = True
-    async with running(ledger, tmp_path) as journal:
-        await journal.close(row("a"))
+    async with running(ledger, tmp_path) as outbox:
+        await outbox.close(row("a"))
         await asyncio.sleep(0.7)
     assert 3 <= ledger.asked <= 10
 
@@ -164,10 +164,10 @@ async def test_a_ledger_that_stays_away_is_asked_ever_more_seldom(ledger: MoodyL
 async def test_more_rows_than_fit_a_batch_are_all_settled_in_their_order(ledger: MoodyLedger, tmp_path: Path) -> None:
     ledger.down = True
     ids = [f"call-{n:04}" for n in range(600)]
-    async with running(ledger, tmp_path) as journal:
-        await asyncio.gather(*(journal.close(row(id_)) for id_ in ids))
+    async with running(ledger, tmp_path) as outbox:
+        await asyncio.gather(*(outbox.close(row(id_)) for id_ in ids))
         ledger.down = False
-        await until(lambda: not journal.waiting)
+        await until(lambda: not outbox.waiting)
     assert ids == [row.id for row in ledger.rows]
 
 
@@ -175,13 +175,13 @@ async def test_a_row_that_the_ledger_never_takes_holds_no_other_up_and_stays(
     ledger: MoodyLedger, tmp_path: Path
 ) -> None:
     ledger.down, ledger.never = True, {"a"}
-    async with running(ledger, tmp_path) as journal:
+    async with running(ledger, tmp_path) as outbox:
         for name in "abc":
-            await journal.close(row(name))
+            await outbox.close(row(name))
         ledger.down = False
-        await until(lambda: journal.waiting == 1)
+        await until(lambda: outbox.waiting == 1)
         assert {"b": "ok", "c": "ok"} == ledger.outcomes
-        await journal.close(row("d"))
+        await outbox.close(row("d"))
     ledger.never.clear()
     async with running(ledger, tmp_path):
         await until(lambda: "a" in ledger.outcomes)
@@ -190,8 +190,8 @@ async def test_a_row_that_the_ledger_never_takes_holds_no_other_up_and_stays(
 
 async def test_a_caller_who_leaves_while_his_call_is_settled_is_billed(ledger: MoodyLedger, tmp_path: Path) -> None:
     ledger.gate.clear()
-    async with running(ledger, tmp_path) as journal:
-        closing = asyncio.create_task(journal.close(row("a")))
+    async with running(ledger, tmp_path) as outbox:
+        closing = asyncio.create_task(outbox.close(row("a")))
         await asyncio.sleep(0)
         closing.cancel()
         await asyncio.wait({closing})
@@ -204,16 +204,16 @@ async def test_a_shutdown_settles_what_it_can_and_leaves_the_rest_to_the_next_pr
     ledger: MoodyLedger, tmp_path: Path
 ) -> None:
     ledger.down, ledger.never = True, {"b"}
-    journal = Journal(ledger, tmp_path)
+    outbox = SettlementOutbox(ledger, tmp_path)
     for name in "ab":
-        await journal.close(row(name))
-    journal.open("c", lambda: row("c", "lost"))
+        await outbox.close(row(name))
+    outbox.open("c", lambda: row("c", "lost"))
     ledger.down = False
-    await journal.aclose()
+    await outbox.aclose()
     assert {"a": "ok"} == ledger.outcomes
     assert {"b", "c"} <= {row.id for row in written(tmp_path)}
     ledger.never.clear()
-    after = Journal(ledger, tmp_path)
+    after = SettlementOutbox(ledger, tmp_path)
     await after._adopt()
     await after.aclose()
     assert {"a": "ok", "b": "ok", "c": "lost"} == ledger.outcomes
@@ -227,8 +227,8 @@ async def test_a_call_whose_gateway_died_is_billed_as_lost_as_of_its_last_snapsh
     ledger: MoodyLedger, tmp_path: Path
 ) -> None:
     tokens = 0
-    async with running(ledger, tmp_path) as journal:
-        journal.open("a", lambda: replace(row("a", "lost"), completion_tokens=tokens))
+    async with running(ledger, tmp_path) as outbox:
+        outbox.open("a", lambda: replace(row("a", "lost"), completion_tokens=tokens))
         tokens = 5
         await until(lambda: [5] == [one.completion_tokens for one in written(tmp_path, "calls")])
     async with running(ledger, tmp_path):
@@ -241,10 +241,10 @@ async def test_a_call_that_had_ended_when_its_gateway_died_is_billed_as_it_ended
     ledger: MoodyLedger, tmp_path: Path
 ) -> None:
     ledger.gate.clear()
-    async with running(ledger, tmp_path) as journal:
-        journal.open("a", lambda: row("a", "lost"))
+    async with running(ledger, tmp_path) as outbox:
+        outbox.open("a", lambda: row("a", "lost"))
         await until(lambda: written(tmp_path, "calls"))
-        closing = asyncio.create_task(journal.close(row("a", "hangup")))
+        closing = asyncio.create_task(outbox.close(row("a", "hangup")))
         await until(lambda: [row("a", "hangup")] == written(tmp_path, "calls"))
     heirs = MoodyLedger()
     async with running(heirs, tmp_path):
@@ -257,17 +257,17 @@ async def test_a_call_that_ends_while_a_snapshot_is_taken_is_billed_as_it_ended(
     ledger: MoodyLedger, tmp_path: Path
 ) -> None:
     ledger.gate.clear()
-    journal, closing = Journal(ledger, tmp_path), []
+    outbox, closing = SettlementOutbox(ledger, tmp_path), []
 
     def ends_another() -> UsageRow:
-        closing.append(asyncio.create_task(journal.close(row("call-0"))))
+        closing.append(asyncio.create_task(outbox.close(row("call-0"))))
         return row("call-49", "lost")
 
     for number in range(60):
         id_ = f"call-{number}"
-        journal.open(id_, ends_another if number == 49 else lambda id_=id_: row(id_, "lost"))  # type: ignore[misc]
-    await journal._snapshot()
-    die(journal._files)
+        outbox.open(id_, ends_another if number == 49 else lambda id_=id_: row(id_, "lost"))  # type: ignore[misc]
+    await outbox._snapshot()
+    die(outbox._files)
     assert ["ok", "lost"] == [one.outcome for one in written(tmp_path, "calls") if one.id == "call-0"]
     heirs = MoodyLedger()
     async with running(heirs, tmp_path):
@@ -297,8 +297,8 @@ async def test_a_living_processs_rows_are_left_to_it(ledger: MoodyLedger, tmp_pa
 
 async def test_the_dead_are_looked_for_again_after_half_a_minute(ledger: MoodyLedger, tmp_path: Path) -> None:
     now = 1_700_000_000.0
-    async with running(ledger, tmp_path, lambda: now) as journal:
-        await until(lambda: journal._looked is not None)
+    async with running(ledger, tmp_path, lambda: now) as outbox:
+        await until(lambda: outbox._looked is not None)
         dead = Files(tmp_path)
         dead.append([encode(row("a"))])
         die(dead)
@@ -364,8 +364,8 @@ async def test_a_line_that_is_no_row_is_logged_and_left_out(
     ledger: MoodyLedger, tmp_path: Path, caplog: pytest.LogCaptureFixture, junk: bytes
 ) -> None:
     (tmp_path / "1-dead.rows").write_bytes(junk + encode(row("a")))
-    async with running(ledger, tmp_path) as journal:
-        await until(lambda: ledger.rows and not journal.waiting)
+    async with running(ledger, tmp_path) as outbox:
+        await until(lambda: ledger.rows and not outbox.waiting)
     assert {"a": "ok"} == ledger.outcomes
     assert f"usage row not readable, left out: {junk!r}" in caplog.messages
 
@@ -376,9 +376,9 @@ async def test_a_call_without_a_snapshot_takes_no_others_with_it(
     def broken() -> UsageRow:
         raise ValueError("what the caller said")
 
-    async with running(ledger, tmp_path) as journal:
-        journal.open("a", broken)
-        journal.open("b", lambda: row("b", "lost"))
+    async with running(ledger, tmp_path) as outbox:
+        outbox.open("a", broken)
+        outbox.open("b", lambda: row("b", "lost"))
         await until(lambda: written(tmp_path, "calls"))
     assert [row("b", "lost")] == written(tmp_path, "calls")
     assert "call a has no snapshot: ValueError" in caplog.messages
@@ -399,7 +399,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_row_that_the_disk_has_no_room_for_spoils_none_before_and_none_after(tmp_path: Path) -> None:
+def test_a_row_that_the_disk_has_no_stage_for_spoils_none_before_and_none_after(tmp_path: Path) -> None:
     files, line = Files(tmp_path), encode(row("a"))
     files.append([line])
     with files_of_at_most(len(line) + 20), pytest.raises(OSError, match="File too large"):
@@ -409,7 +409,7 @@ def test_a_row_that_the_disk_has_no_room_for_spoils_none_before_and_none_after(t
     assert [line, encode(row("c"))] == files.head()
 
 
-def test_a_snapshot_that_the_disk_has_no_room_for_leaves_the_last_one(tmp_path: Path) -> None:
+def test_a_snapshot_that_the_disk_has_no_stage_for_leaves_the_last_one(tmp_path: Path) -> None:
     files, line = Files(tmp_path), encode(row("a", "lost"))
     files.snapshot([line])
     with files_of_at_most(len(line) + 20), pytest.raises(OSError, match="File too large"):
@@ -422,14 +422,14 @@ async def test_without_a_folder_calls_go_on_and_the_log_names_it_and_has_the_row
 ) -> None:
     folder = tmp_path / "file" / "journal"
     (tmp_path / "file").touch()
-    async with running(ledger, folder) as journal:
-        journal.open("a", lambda: row("a", "lost"))
+    async with running(ledger, folder) as outbox:
+        outbox.open("a", lambda: row("a", "lost"))
         await until(lambda: caplog.records)
-        await journal.close(row("a"))
+        await outbox.close(row("a"))
         assert {"a": "ok"} == ledger.outcomes
         ledger.down = True
-        await journal.close(row("b"))
-        assert journal.waiting == 1
+        await outbox.close(row("b"))
+        assert outbox.waiting == 1
         await asyncio.sleep(0.05)
     told = [
         record for record in caplog.messages if f"journal's folder {folder} cannot be used (Not a directory)" in record
@@ -445,20 +445,20 @@ async def test_a_row_that_neither_ledger_nor_disk_takes_is_settled_from_memory(
     ledger: MoodyLedger, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    async with running(ledger, tmp_path / "file" / "journal") as journal:
+    async with running(ledger, tmp_path / "file" / "journal") as outbox:
         ledger.down = True
-        await journal.close(row("a"))
+        await outbox.close(row("a"))
         ledger.down = False
         await until(lambda: ledger.rows)
-        assert journal.waiting == 0
+        assert outbox.waiting == 0
     assert [row("a")] == ledger.rows
 
 
 async def test_a_row_in_memory_goes_to_the_disk_as_soon_as_that_takes_it(ledger: MoodyLedger, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    async with running(ledger, tmp_path / "file" / "journal") as journal:
+    async with running(ledger, tmp_path / "file" / "journal") as outbox:
         ledger.down = True
-        await journal.close(row("a"))
+        await outbox.close(row("a"))
         (tmp_path / "file").unlink()
         await until(lambda: [row("a")] == written(tmp_path / "file" / "journal"))
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.billing.pricing import FREE, NANO, Charge, Price, PriceBook, PriceList, charge, cost, worst_case
 from app.config import ConfigError, parse_policy
-from app.routing.catalog import Menu
+from app.routing.catalog import ModelCatalog
 from tests.kit import graph, policy
 
 PRICE = Price(input=Decimal("0.15"), cached_input=Decimal("0.075"), output=Decimal("0.60"))
@@ -138,42 +138,42 @@ DEAR = {"input": "9", "cached_input": "9", "output": "9"}
 CHEAP = {"input": "0.4", "cached_input": "0.2", "output": "0.8"}
 
 
-def menu(**changes: Any) -> Menu:
+def catalog(**changes: Any) -> ModelCatalog:
     """Tier `small` is served by model-a, `large` by model-b, both at the kit's price."""
-    return Menu.of(graph(), policy(**changes))
+    return ModelCatalog.of(graph(), policy(**changes))
 
 
 def test_a_contract_sets_the_tiers_it_names_and_leaves_the_others_standard() -> None:
-    book = menu(price_lists={"acme": {"large": CHEAP}}).prices
+    book = catalog(price_lists={"acme": {"large": CHEAP}}).prices
     assert Decimal("0.4") == book.price("acme", "large").input
     assert book.price(None, "small") == book.price("acme", "small")
     assert Decimal(1) == book.price(None, "large").input
 
 
 def test_a_model_may_be_priced_apart_from_its_tier() -> None:
-    book = menu(model_prices={"model-b": DEAR}).prices
+    book = catalog(model_prices={"model-b": DEAR}).prices
     assert Decimal(9) == book.price(None, "large", "model-b").input
     assert Decimal(1) == book.price(None, "large", "model-a").input
     assert Decimal(1) == book.price(None, "large").input
 
 
 def test_a_call_that_overflowed_pays_the_tier_it_was_promised() -> None:
-    assert Decimal(1) == menu(model_prices={"model-b": DEAR}).prices.price(None, "small", "model-b").input
+    assert Decimal(1) == catalog(model_prices={"model-b": DEAR}).prices.price(None, "small", "model-b").input
 
 
 def test_a_contracts_tier_price_holds_for_a_model_that_is_priced_apart() -> None:
-    book = menu(model_prices={"model-b": DEAR}, price_lists={"acme": {"large": CHEAP}}).prices
+    book = catalog(model_prices={"model-b": DEAR}, price_lists={"acme": {"large": CHEAP}}).prices
     assert Decimal("0.4") == book.price("acme", "large", "model-b").input
     assert [Decimal("0.4")] == [price.input for price in book.worst("acme", ["large"])]
 
 
 def test_a_call_without_a_tier_or_of_one_no_longer_offered_is_free() -> None:
-    book = menu().prices
+    book = catalog().prices
     assert [FREE, FREE] == [book.price(None, None), book.price(None, "gone")]
 
 
 def test_the_worst_cases_are_the_tiers_and_their_models_own_prices() -> None:
-    book = menu(model_prices={"model-b": DEAR}).prices
+    book = catalog(model_prices={"model-b": DEAR}).prices
     assert [1] == [price.input for price in book.worst(None, ["small"])]
     assert [1, 9] == [price.input for price in book.worst(None, ["large"])]
     assert [] == book.worst(None, [])
@@ -201,7 +201,7 @@ def test_whatever_a_call_ends_at_was_among_its_worst_cases(
 
 
 def test_a_usage_row_names_the_list_and_the_hash_of_its_prices() -> None:
-    book = menu(price_list="eu-2", price_lists={"acme": {"large": CHEAP}}).prices
+    book = catalog(price_list="eu-2", price_lists={"acme": {"large": CHEAP}}).prices
     assert re.fullmatch(r"eu-2@[0-9a-f]{8}", book.version(None))
     assert re.fullmatch(r"acme@[0-9a-f]{8}", book.version("acme"))
     assert book.version(None) == book.version("eu-2")
@@ -209,27 +209,27 @@ def test_a_usage_row_names_the_list_and_the_hash_of_its_prices() -> None:
 
 
 def test_a_list_that_left_the_config_falls_back_to_the_standard_one_and_says_so() -> None:
-    book = menu().prices
+    book = catalog().prices
     assert f"{book.version(None)} instead of gold" == book.version("gold")
     assert book.price(None, "large") == book.price("gold", "large")
 
 
 @pytest.mark.parametrize("part", ["input", "cached_input", "output", "hit", "batch"])
 def test_any_changed_price_is_another_version_of_its_list(part: str) -> None:
-    changed = menu(model_prices={"model-b": {**CHEAP, part: "0.3"}}).prices.version(None)
-    assert menu(model_prices={"model-b": CHEAP}).prices.version(None) != changed
+    changed = catalog(model_prices={"model-b": {**CHEAP, part: "0.3"}}).prices.version(None)
+    assert catalog(model_prices={"model-b": CHEAP}).prices.version(None) != changed
 
 
 def test_a_standard_price_that_a_contract_leaves_alone_is_part_of_the_contracts_version() -> None:
-    before = menu(price_lists={"acme": {"large": CHEAP}})
-    tiers = {**policy().model_dump()["tiers"], "small": {"above": 0, "pools": {"a": 1}, "price": DEAR}}
-    after = menu(price_lists={"acme": {"large": CHEAP}}, tiers=tiers)
+    before = catalog(price_lists={"acme": {"large": CHEAP}})
+    tiers = {**policy().model_dump()["tiers"], "small": {"min_complexity": 0, "pools": {"a": 1}, "price": DEAR}}
+    after = catalog(price_lists={"acme": {"large": CHEAP}}, tiers=tiers)
     assert before.prices.version("acme") != after.prices.version("acme")
 
 
 def test_the_same_price_written_otherwise_is_the_same_version() -> None:
     longer = {name: f"{value}00" for name, value in CHEAP.items()}
-    assert menu(model_prices={"model-b": CHEAP}).prices.version(None) == menu(
+    assert catalog(model_prices={"model-b": CHEAP}).prices.version(None) == catalog(
         model_prices={"model-b": longer}
     ).prices.version(None)
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cache.acceptance import EDGES, PRIOR, Bound, Trust, at_most, place, prior, upper
+from app.cache.acceptance import EDGES, PRIOR, AcceptancePolicy, Bound, at_most, place, prior, upper
 
 NEVER, ALWAYS = 1e-9, 1.0
 ERROR = 0.02
@@ -29,7 +29,7 @@ def wrongs(many: int, score: float = 0.99) -> tuple[tuple[float, bool], ...]:
 
 def choice(evidence: tuple[tuple[float, bool], ...], score: float = 0.99, own: object = (), **bound: object) -> str:
     terms = Bound(ERROR, **{"audit": NEVER, **bound})  # type: ignore[arg-type]
-    return Trust(terms, evidence).judge(score, own, random.Random(0)).choice  # type: ignore[arg-type]
+    return AcceptancePolicy(terms, evidence).judge(score, own, random.Random(0)).choice  # type: ignore[arg-type]
 
 
 # -- arithmetic ---------------------------------------------------------------------------------
@@ -79,12 +79,12 @@ def test_one_error_asks_for_more_evidence() -> None:
 
 
 def test_a_looser_bound_serves_sooner() -> None:
-    verdict = Trust(Bound(0.1, audit=NEVER), rights(29)).judge(0.99, (), random.Random(0))
+    verdict = AcceptancePolicy(Bound(0.1, audit=NEVER), rights(29)).judge(0.99, (), random.Random(0))
     assert verdict.choice == "serve"
 
 
 def test_no_tolerance_serves_nothing() -> None:
-    assert Trust(Bound(0.0, audit=NEVER), rights(512)).judge(1.0, (), random.Random(0)).choice != "serve"
+    assert AcceptancePolicy(Bound(0.0, audit=NEVER), rights(512)).judge(1.0, (), random.Random(0)).choice != "serve"
 
 
 def test_a_bin_whose_errors_speak_against_it_is_no_longer_explored() -> None:
@@ -102,7 +102,7 @@ def test_a_lower_bin_does_not_wait_for_one_that_hardly_occurs() -> None:
 
 
 def test_a_proven_bin_is_audited_at_its_rate() -> None:
-    trust, rng = Trust(Bound(ERROR, audit=0.1), rights(300)), random.Random(3)
+    trust, rng = AcceptancePolicy(Bound(ERROR, audit=0.1), rights(300)), random.Random(3)
     verdicts = [trust.judge(0.99, (), rng) for _ in range(4000)]
     assert all(verdict.proven for verdict in verdicts)
     assert sum(verdict.choice == "explore" for verdict in verdicts) / 4000 == pytest.approx(0.1, abs=0.02)
@@ -163,7 +163,7 @@ def stream(draw: Draw, calls: int, seed: int, bound: Bound | None = None) -> Out
     for call in range(calls):
         score, chance = draw(rng)
         own = tried.setdefault(int(rng.paretovariate(1)) % 100, deque(maxlen=64))
-        verdict = Trust(bound, tuple(evidence)).judge(score, tuple(own), rng)
+        verdict = AcceptancePolicy(bound, tuple(evidence)).judge(score, tuple(own), rng)
         right = rng.random() < chance
         if verdict.choice == "serve":
             out.served, out.wrong, out.late = out.served + 1, out.wrong + (not right), out.late + (call >= calls / 2)

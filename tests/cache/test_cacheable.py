@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.cache.cacheable import forbidden, keepable
-from app.config.recall import Cacheable
+from app.config.cache import Cacheable
 from app.core.events import Message, Prompt
 from tests.kit import ask
 

@@ -31,7 +31,7 @@ async def left(index: FaissIndex, names: str, tenant: str = "a") -> str:
 
 
 async def held(index: FaissIndex) -> set[tuple[str, str]]:
-    return {(slot.tenant, slot.key) for slot in index._shelf.slots.values()}
+    return {(slot.tenant, slot.key) for slot in index._entries.slots.values()}
 
 
 async def test_without_worth_the_oldest_leaves() -> None:
@@ -145,5 +145,5 @@ async def test_ranks_of_what_is_asked_for_over_and_over_do_not_pile_up() -> None
         await put(index, f"n{turn % 6}")
         for _ in range(10):
             await index.exact("a/m/v/h", f"n{turn % 6}")
-    room = index._shelf.room
-    assert all(len(ranks._heap) <= 2 * 5 + 65 for ranks in (room.all, *room.tenants.values()))
+    eviction = index._entries.eviction
+    assert all(len(ranks._heap) <= 2 * 5 + 65 for ranks in (eviction.all, *eviction.tenants.values()))

@@ -41,7 +41,7 @@ async def first(index: FaissIndex, partition: str, vector: Vector, floor: float)
 async def settled(index: FaissIndex) -> None:
     """Wait until nothing is left to move."""
     async with asyncio.timeout(30):
-        while index._shelf.chores:
+        while index._entries.chores:
             await asyncio.sleep(0.01)
 
 
@@ -85,7 +85,7 @@ async def test_nineteen_of_twenty_lookups_in_a_graph_find_the_nearest() -> None:
     for number, row in enumerate(rows):
         await index.store("p", row, str(number), {}, ttl=60)
     await settled(index)
-    assert len(index._shelf.partitions["p"].graphs[0]) > 2000
+    assert len(index._entries.partitions["p"].graphs[0]) > 2000
     right = 0
     for seed in range(200):
         query = unit(seed, 32)
@@ -99,7 +99,7 @@ async def test_a_large_partition_moves_into_a_graph_and_all_of_it_is_still_found
     for number in range(50):
         await index.store("p", unit(number), f"q{number}", {"n": number}, ttl=60)
     await settled(index)
-    held = index._shelf.partitions["p"]
+    held = index._entries.partitions["p"]
     assert (len(held.flat), [len(graph) for graph in held.graphs]) == (0, [50])
     hits = [await first(index, "p", unit(number), 0.99) for number in range(50)]
     assert [{"n": n} for n in range(50)] == [hit and hit.entry for hit in hits]
@@ -110,7 +110,7 @@ async def test_a_small_partition_stays_exact_beside_a_large_one() -> None:
     for number in range(80):
         await index.store("large" if number % 4 else "small", unit(number), f"q{number}", {}, ttl=60)
     await settled(index)
-    assert [len(index._shelf.partitions[name].graphs) for name in ("large", "small")] == [1, 0]
+    assert [len(index._entries.partitions[name].graphs) for name in ("large", "small")] == [1, 0]
 
 
 async def test_the_nearest_of_all_parts_come_in_one_order() -> None:
@@ -119,7 +119,7 @@ async def test_the_nearest_of_all_parts_come_in_one_order() -> None:
         await index.store("p", unit(number), f"q{number}", {}, ttl=60)
         if number == 60:
             await settled(index)
-    held = index._shelf.partitions["p"]
+    held = index._entries.partitions["p"]
     assert len(held.flat) > 0 < len(held.graphs)
     found = await index.lookup("p", unit(1000), -1, 20)
     scores = sorted((float(unit(number) @ unit(1000)) for number in range(90)), reverse=True)
@@ -142,11 +142,11 @@ async def test_rows_stay_bounded_however_often_entries_are_replaced() -> None:
     for turn in range(3000):
         await index.store("p", unit(turn), f"q{turn % 30}", {"turn": turn}, ttl=60)
     await settled(index)
-    held = index._shelf.partitions["p"]
+    held = index._entries.partitions["p"]
     rows = held.flat._index.ntotal + sum(graph._index.ntotal for graph in held.graphs)
     assert await index.size() == len(held) == 30
     assert rows <= 2 * 30 + 2 * TAIL
-    assert len(index._shelf.deaths) <= 2 * 30 + 65
+    assert len(index._entries.deaths) <= 2 * 30 + 65
 
 
 async def test_a_partition_whose_entries_are_gone_is_gone() -> None:
@@ -156,8 +156,8 @@ async def test_a_partition_whose_entries_are_gone_is_gone() -> None:
         await index.store(f"p{number % 10}", unit(number), f"q{number}", {}, ttl=1 + number / 100)
     clock.now = 10
     assert await index.size() == 0
-    assert index._shelf.partitions == {}
-    assert index._shelf.deaths == []
+    assert index._entries.partitions == {}
+    assert index._entries.deaths == []
 
 
 async def test_lookups_alone_free_what_has_expired() -> None:
@@ -168,7 +168,7 @@ async def test_lookups_alone_free_what_has_expired() -> None:
     clock.now = 2
     for _ in range(10):
         assert (await index.lookup("other", unit(0), -1)).hits == ()
-    assert index._shelf.partitions == {}
+    assert index._entries.partitions == {}
 
 
 def test_the_cache_is_told_whose_vectors_it_keeps() -> None:
@@ -180,7 +180,7 @@ async def test_a_worth_that_is_no_number_is_none() -> None:
     index = FaissIndex(DIM, max_entries=2)
     for number in range(5):
         await index.store("p", unit(number), f"q{number}", {}, 60, worth=float("nan"))
-    assert {"q3", "q4"} == {slot.key for slot in index._shelf.slots.values()}
+    assert {"q3", "q4"} == {slot.key for slot in index._entries.slots.values()}
 
 
 async def test_faiss_runs_on_one_thread() -> None:

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from app.cache.paraphrase.judge import MiniLMSame, probability
+from app.cache.paraphrase.judge import MiniLMParaphraseJudge, probability
 from app.models.catalog import prepare
 from app.models.encoder import MiniLMEncoder
 
@@ -29,33 +29,35 @@ REWORDED = [
 
 
 @pytest.fixture(scope="module")
-def judge() -> MiniLMSame:
+def judge() -> MiniLMParaphraseJudge:
     prepare(["bundled:same-question", "bundled:minilm-l6-v2"])
-    return MiniLMSame()
+    return MiniLMParaphraseJudge()
 
 
 @pytest.mark.parametrize(("a", "b"), LOOK_ALIKES)
-async def test_questions_that_only_look_alike_stay_under_the_threshold(judge: MiniLMSame, a: str, b: str) -> None:
+async def test_questions_that_only_look_alike_stay_under_the_threshold(
+    judge: MiniLMParaphraseJudge, a: str, b: str
+) -> None:
     assert (await judge.score(a, [b]))[0] < judge.about["threshold"]
 
 
-async def test_a_reworded_question_scores_above_every_look_alike(judge: MiniLMSame) -> None:
+async def test_a_reworded_question_scores_above_every_look_alike(judge: MiniLMParaphraseJudge) -> None:
     reworded = [(await judge.score(a, [b]))[0] for a, b in REWORDED]
     look_alike = [(await judge.score(a, [b]))[0] for a, b in LOOK_ALIKES]
     assert min(reworded) > max(look_alike)
 
 
-async def test_it_does_not_matter_which_question_came_first(judge: MiniLMSame) -> None:
+async def test_it_does_not_matter_which_question_came_first(judge: MiniLMParaphraseJudge) -> None:
     for a, b in (*LOOK_ALIKES, *REWORDED):
         assert await judge.score(a, [b]) == pytest.approx(await judge.score(b, [a]), abs=1e-9)
 
 
-async def test_a_pairs_score_does_not_depend_on_the_other_candidates(judge: MiniLMSame) -> None:
+async def test_a_pairs_score_does_not_depend_on_the_other_candidates(judge: MiniLMParaphraseJudge) -> None:
     (a, b), others = REWORDED[0], [b for _, b in LOOK_ALIKES]
     assert (await judge.score(a, [*others, b]))[-1] == (await judge.score(a, [b]))[0]
 
 
-async def test_what_is_too_long_to_read_whole_is_the_same_only_when_it_is_equal(judge: MiniLMSame) -> None:
+async def test_what_is_too_long_to_read_whole_is_the_same_only_when_it_is_equal(judge: MiniLMParaphraseJudge) -> None:
     identical = judge.about["identical"]
     long = "Here is the letter that we were sent about the garden fence. " * 12
     assert await judge.score(f"{long}Is it fair?", [f"{long}Is it kind?", f"{long} is it FAIR"]) == [0.0, identical]
@@ -63,12 +65,12 @@ async def test_what_is_too_long_to_read_whole_is_the_same_only_when_it_is_equal(
     assert await judge.score(f"{endless}fair?", [f"{endless}kind?", f" {endless} fair?"]) == [0.0, identical]
 
 
-async def test_words_that_the_vocabulary_lacks_are_compared_as_written(judge: MiniLMSame) -> None:
+async def test_words_that_the_vocabulary_lacks_are_compared_as_written(judge: MiniLMParaphraseJudge) -> None:
     assert judge.logits("What is \u1e9f\ua7ab?", "What is \u1e9f\ua7ae?") is None
     assert await judge.score("What is \u1e9f\ua7ab?", ["What is \u1e9f\ua7ae?"]) == [0.0]
 
 
-async def test_a_pair_costs_little_more_than_encoding_both_questions(judge: MiniLMSame) -> None:
+async def test_a_pair_costs_little_more_than_encoding_both_questions(judge: MiniLMParaphraseJudge) -> None:
     one = "how do i keep a small kitchen garden alive through a very hot and dry holiday"
     other = "what can i do to keep my little kitchen garden alive in a very hot dry holiday"
     encoder = MiniLMEncoder()
@@ -90,7 +92,7 @@ async def test_a_pair_costs_little_more_than_encoding_both_questions(judge: Mini
     assert min(times["judged"]) < 2 * min(times["encoded"]), times
 
 
-def test_a_higher_score_never_means_less_evidence_of_a_match(judge: MiniLMSame) -> None:
+def test_a_higher_score_never_means_less_evidence_of_a_match(judge: MiniLMParaphraseJudge) -> None:
     assert np.all(np.diff(judge.about["knots"]) > 0)
     assert np.all(np.diff(judge.about["shares"]) > 0)
     mean = np.array(judge.about["mean"])
@@ -99,7 +101,7 @@ def test_a_higher_score_never_means_less_evidence_of_a_match(judge: MiniLMSame) 
     assert found == sorted(found)
 
 
-def test_a_score_is_the_share_of_held_out_pairs_that_were_the_same(judge: MiniLMSame) -> None:
+def test_a_score_is_the_share_of_held_out_pairs_that_were_the_same(judge: MiniLMParaphraseJudge) -> None:
     for row in judge.about["evidence"]:
         if (pairs := row["right"] + row["wrong"]) >= 50:
             assert row["from"] - 0.05 <= row["right"] / pairs <= row["to"] + 0.05

@@ -50,14 +50,14 @@ async def put(index: FaissIndex, *names: str, partition: str = P, ttl: float = 6
 
 async def saved(index: FaissIndex) -> None:
     """Wait until the store has it all."""
-    assert index._keeper
+    assert index._persistence
     async with asyncio.timeout(20):
-        while not await asyncio.to_thread(index._keeper.wait, 20):
+        while not await asyncio.to_thread(index._persistence.wait, 20):
             await asyncio.sleep(0.02)  # it fails at the moment
 
 
 def questions(index: FaissIndex) -> list[str]:
-    return [slot.question for slot in index._shelf.slots.values()]
+    return [slot.question for slot in index._entries.slots.values()]
 
 
 def files(folder: Path, kind: str = "*") -> list[Path]:
@@ -97,7 +97,7 @@ async def test_entries_evidence_and_worth_come_back_after_a_restart(folder: Path
     await index.learn(P, "a question", 0.7, right=True)
     await index.learn("acme/large/v1/x", "another", 0.2, right=False)
     if rewritten:
-        index._keeper.rewrite()  # type: ignore[union-attr]
+        index._persistence.rewrite()  # type: ignore[union-attr]
     index.close()
     index = opened(folder)
     exact = await index.exact(P, "a question")
@@ -106,7 +106,7 @@ async def test_entries_evidence_and_worth_come_back_after_a_restart(folder: Path
     assert ("a  question", {"answer": "Zürich"}, ((0.7, True),)) == (exact.question, exact.entry, exact.tried)
     assert [("a  question", ((0.7, True),))] == [(hit.question, hit.tried) for hit in found.hits]
     assert ((0.7, True), (0.2, False)) == found.evidence
-    assert [0.5] == [slot.worth for slot in index._shelf.slots.values()]
+    assert [0.5] == [slot.worth for slot in index._entries.slots.values()]
     assert (await index.stock()).saving is True
 
 
@@ -128,8 +128,8 @@ async def test_odd_questions_come_back_as_they_were(folder: Path, name: str) -> 
 async def test_logs_of_many_short_lives_are_replaced_too(folder: Path) -> None:
     for number in range(6):
         index = opened(folder)
-        assert index._keeper
-        index._keeper.writer.compact = 3000
+        assert index._persistence
+        index._persistence.writer.compact = 3000
         await put(index, f"q{number}" * 100)
         await saved(index)
         index.close()
@@ -166,7 +166,7 @@ def test_whatever_happens_a_restart_changes_nothing(tmp_path_factory: pytest.Tem
                 real.close()
                 real = opened(folder)
             elif step == "compact":
-                real._keeper.rewrite()  # type: ignore[union-attr]
+                real._persistence.rewrite()  # type: ignore[union-attr]
             elif len(step) == 1:
                 assert await real.forget(*step) == await fake.forget(*step)
             elif len(step) == 3:
@@ -268,7 +268,7 @@ async def test_an_unfinished_snapshot_counts_for_nothing(folder: Path) -> None:
     await put(index, "one", "two")
     await saved(index)
     before = {file: file.read_bytes() for file in files(folder, "log")}
-    index._keeper.rewrite()  # type: ignore[union-attr]
+    index._persistence.rewrite()  # type: ignore[union-attr]
     index.close()
     (snapshot,) = files(folder, "snapshot")
     snapshot.write_bytes(snapshot.read_bytes()[:-30])
@@ -401,17 +401,17 @@ async def test_a_full_store_is_said_once_and_made_up_for_when_there_is_room(
     flaky: type[Flaky], caplog: pytest.LogCaptureFixture
 ) -> None:
     index = opened("flaky://bucket/cache")
-    keeper = index._keeper
-    assert keeper
-    keeper.retry = 0.05
+    persistence = index._persistence
+    assert persistence
+    persistence.retry = 0.05
     await put(index, "before")
     await saved(index)
     flaky.trouble = FULL
     await put(index, "while full")
-    assert not await asyncio.to_thread(keeper.wait, 20)
+    assert not await asyncio.to_thread(persistence.wait, 20)
     for number in range(20):
         await put(index, f"also while full {number}")
-        keeper._wake.set()
+        persistence._wake.set()
         await asyncio.sleep(0.02)
     assert await index.exact(P, "while full") is not None
     assert (await index.stock()).saving is False
@@ -431,12 +431,12 @@ async def test_a_full_disk_in_the_middle_of_a_record_spoils_nothing_after_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = opened(folder)
-    keeper = index._keeper
-    assert keeper
-    keeper.retry = 0.05
+    persistence = index._persistence
+    assert persistence
+    persistence.retry = 0.05
     await put(index, "one")
     await saved(index)
-    real = keeper.writer._segment
+    real = persistence.writer._segment
     assert real is not None
 
     class Half:
@@ -449,9 +449,9 @@ async def test_a_full_disk_in_the_middle_of_a_record_spoils_nothing_after_it(
         def close(self) -> None:
             real.close()
 
-    monkeypatch.setattr(keeper.writer, "_segment", Half())
+    monkeypatch.setattr(persistence.writer, "_segment", Half())
     await put(index, "two")
-    assert not await asyncio.to_thread(keeper.wait, 20)
+    assert not await asyncio.to_thread(persistence.wait, 20)
     await put(index, "three")
     await saved(index)
     index.close()
@@ -465,21 +465,21 @@ async def test_a_snapshot_that_finds_no_room_leaves_no_half_of_itself(
     await put(index, *(f"q{number}" for number in range(100)))
     await saved(index)
     before = files(folder)
-    keeper = index._keeper
-    assert keeper
-    framed, count = keeper.writer._framed, iter(range(10**6))
+    persistence = index._persistence
+    assert persistence
+    framed, count = persistence.writer._framed, iter(range(10**6))
 
     def full(record: Any) -> bytes:
         if next(count) > 50:
             raise FULL
         return framed(record)
 
-    monkeypatch.setattr(keeper.writer, "_framed", full)
-    keeper.rewrite()
-    assert not await asyncio.to_thread(keeper.wait, 20)
+    monkeypatch.setattr(persistence.writer, "_framed", full)
+    persistence.rewrite()
+    assert not await asyncio.to_thread(persistence.wait, 20)
     assert before == files(folder)
     monkeypatch.undo()
-    keeper._again = 0.0
+    persistence._again = 0.0
     await saved(index)
     assert 1 == len(files(folder))
 
@@ -489,10 +489,10 @@ async def test_what_is_forgotten_while_a_snapshot_is_written_does_not_come_back(
 ) -> None:
     index = opened(folder)
     await put(index, *(f"q{number}" for number in range(300)))
-    keeper = index._keeper
-    assert keeper
+    persistence = index._persistence
+    assert persistence
     monkeypatch.setattr("app.cache.faiss.persistence.PIECE", 1)
-    keeper.rewrite()
+    persistence.rewrite()
     await asyncio.sleep(0.05)
     assert await index.forget(tenant="acme") == 300
     await put(index, "after")
@@ -512,7 +512,7 @@ async def test_a_store_that_is_away_at_the_start_is_read_when_it_is_back(flaky: 
     assert await index.forget(tenant="globex") == 0
     assert (await index.stock()).saving is False
     flaky.trouble = None
-    index._keeper._again = 0.0  # type: ignore[union-attr]
+    index._persistence._again = 0.0  # type: ignore[union-attr]
     async with asyncio.timeout(20):
         while not (await index.stock()).saving:
             await asyncio.sleep(0.05)
@@ -534,7 +534,7 @@ async def test_no_call_waits_for_a_slow_store(flaky: type[Flaky]) -> None:
         await index.exact(P, f"q{number}")
         await index.lookup(P, unit(number), 0.5)
         await index.learn(P, f"q{number}", 0.5, right=True)
-    index._keeper.rewrite()  # type: ignore[union-attr]
+    index._persistence.rewrite()  # type: ignore[union-attr]
     await put(index, "last")
     assert time.perf_counter() - started < 0.8
     flaky.pause = 0.0
@@ -557,8 +557,8 @@ async def test_too_much_to_write_becomes_a_snapshot(folder: Path, monkeypatch: p
 
 async def test_a_long_log_is_replaced_by_a_snapshot(folder: Path) -> None:
     index = opened(folder)
-    assert index._keeper
-    index._keeper.writer.compact = 20_000
+    assert index._persistence
+    index._persistence.writer.compact = 20_000
     for turn in range(400):
         await put(index, f"q{turn % 7}")
         if turn % 20 == 0:
@@ -580,7 +580,7 @@ async def test_a_second_index_on_the_same_folder_lives_in_memory_until_it_is_fre
     assert "another process keeps its cache" in caplog.text
     assert (await second.stock()).saving is False
     first.close()
-    second._keeper._again = 0.0  # type: ignore[union-attr]
+    second._persistence._again = 0.0  # type: ignore[union-attr]
     async with asyncio.timeout(20):
         while not (await second.stock()).saving:
             await asyncio.sleep(0.05)

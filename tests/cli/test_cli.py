@@ -29,7 +29,7 @@ from app.db.schema import tenants
 from app.db.store import Store
 from app.installation.paths import database_url
 from app.installation.secrets import Secrets
-from app.tenancy.admin import Office
+from app.tenancy.admin import AdminService
 from graphs.cli import app
 from tests.contracts.ledger_kit import row
 from tests.kit import Kit, free_port, serving
@@ -59,7 +59,7 @@ def edited(tmp_path: Path, **args: object) -> str:
 def test_a_good_config_is_said_to_be_good() -> None:
     done = penstock("config", "check", LOCAL)
     assert done.exit_code == 0
-    assert "good. 10 rooms, 3 tiers, 2 pools." in done.output
+    assert "good. 10 stages, 3 tiers, 2 pools." in done.output
 
 
 def test_a_bad_config_exits_with_2_and_names_the_key(tmp_path: Path) -> None:
@@ -71,18 +71,18 @@ def test_a_bad_config_exits_with_2_and_names_the_key(tmp_path: Path) -> None:
 def test_the_schema_names_every_key_of_graph_and_policy() -> None:
     schema = json.loads(penstock("config", "schema").output)
     assert "pools" in schema["args"]["properties"]
-    assert "rooms" in schema["user_config"]["properties"]
+    assert "stages" in schema["user_config"]["properties"]
 
 
 def test_the_graph_is_drawn_in_the_order_a_call_passes() -> None:
     drawn = penstock("graph", LOCAL).output
-    rooms = ["admit", "scrub", "guard", "recall", "route", "generate", "moderate", "remember", "restore", "settle"]
-    places = [drawn.index(f"─ {room}") for room in rooms]
+    stages = ["admit", "scrub", "guard", "recall", "route", "generate", "moderate", "remember", "restore", "settle"]
+    places = [drawn.index(f"─ {stage}") for stage in stages]
     assert places == sorted(places)
     assert "smol-a: smollm2-135m-instruct [vllm, local]" in drawn
 
 
-def test_mermaid_has_every_room_and_pool() -> None:
+def test_mermaid_has_every_stage_and_pool() -> None:
     drawn = penstock("graph", LOCAL, "--mermaid").output
     assert drawn.startswith("flowchart LR")
     assert "admit --> scrub" in drawn
@@ -364,7 +364,7 @@ def test_what_cannot_be_done_exits_with_2_and_says_why(words: list[str], said: s
 
 def test_a_running_graph_is_asked_over_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     app, port = FastAPI(), free_port()
-    install(app, Office(Store(database_url(None)), Secrets.load()), "sk-admin-far")
+    install(app, AdminService(Store(database_url(None)), Secrets.load()), "sk-admin-far")
     server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from app.cli.route import prompts, rewrite
 from app.config import ConfigError, load_file
-from app.runtime.process import House
+from app.runtime.process import Runtime
 from graphs.cli import app
 from tests.contracts.ledger_kit import row
 from tests.kit import WHO, graph, policy
@@ -29,7 +29,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PENSTOCK_STATE", str(tmp_path / "state"))
     monkeypatch.delenv("PENSTOCK_URL", raising=False)
     tiers = {
-        name: {"above": at / 10, "pools": {"a": 1}, "price": {"input": 1, "cached_input": 1, "output": 1}}
+        name: {"min_complexity": at / 10, "pools": {"a": 1}, "price": {"input": 1, "cached_input": 1, "output": 1}}
         for at, name in enumerate(NAMES)
     }
     app_ = {
@@ -61,14 +61,16 @@ def test_a_sample_sets_the_thresholds_that_split_it_as_wanted(config: Path, tmp_
     assert done.exit_code == 0, done.output
     assert "90.0%" in done.output
     tiers = load_file(config).policy.tiers
-    assert {"small": 0.0, "medium": 0.905, "large": 0.975} == {name: tier.above for name, tier in tiers.items()}
+    assert {"small": 0.0, "medium": 0.905, "large": 0.975} == {
+        name: tier.min_complexity for name, tier in tiers.items()
+    }
 
 
 def test_json_gives_the_same_figures(config: Path, tmp_path: Path) -> None:
     done = penstock("route", "calibrate", sample(tmp_path), "--config", str(config), "--json")
     found = json.loads(done.output)
     assert found["scores"] == 100
-    assert found["tiers"]["large"] == {"above": 0.975, "wanted": 0.03, "got": 0.03}
+    assert found["tiers"]["large"] == {"min_complexity": 0.975, "wanted": 0.03, "got": 0.03}
 
 
 @pytest.mark.parametrize("share", ["90,10", "90,7,4", "a,b,c", "110,-7,-3"])
@@ -96,12 +98,12 @@ def kit_ledger(config: Path, scores: list[float]) -> None:
     """Settle one call for each score, as a gateway would."""
 
     async def work() -> None:
-        house = House(load_file(config).graph.state.database)
-        await house.office.begin()
+        runtime = Runtime(load_file(config).graph.state.database)
+        await runtime.admin_service.begin()
         for at, score in enumerate(scores):
             trail = {"route": {"score": score}}
-            await house.ledger.settle(replace(row(f"call-{at}", WHO), created=time.time(), trail=trail))
-        await house.stop()
+            await runtime.ledger.settle(replace(row(f"call-{at}", WHO), created=time.time(), trail=trail))
+        await runtime.stop()
 
     asyncio.run(work())
 

@@ -14,7 +14,7 @@ from app.config import (
     BEFORE,
     PAIRS,
     REQUIRED,
-    ROOMS,
+    STAGES,
     ConfigError,
     check,
     check_order,
@@ -37,38 +37,38 @@ def test_serve_config_is_the_local_config() -> None:
 
 
 def test_the_default_order_keeps_every_rule() -> None:
-    check_order(list(ROOMS))
+    check_order(list(STAGES))
 
 
 @pytest.mark.parametrize(("first", "then", "why"), BEFORE)
 def test_an_order_that_breaks_a_rule_is_refused_with_the_rule(first: str, then: str, why: str) -> None:
-    needed = {*REQUIRED, first, then} | {PAIRS[room][0] for room in (first, then) if room in PAIRS}
-    others = [room for room in ROOMS if room in needed - {first, then, "admit", "settle"}]
+    needed = {*REQUIRED, first, then} | {PAIRS[stage][0] for stage in (first, then) if stage in PAIRS}
+    others = [stage for stage in STAGES if stage in needed - {first, then, "admit", "settle"}]
     cuts = [(at, end) for at in range(len(others) + 1) for end in range(at, len(others) + 1)]
     broken = [_order(others[:at], then, others[at:end], first, others[end:]) for at, end in cuts]
     said = set()
-    for rooms in broken:
+    for stages in broken:
         with pytest.raises(ConfigError) as refused:
-            check_order(rooms)
+            check_order(stages)
         said.add(str(refused.value))
     assert any(f"`{first}` must stand before `{then}`: {why}" in line for line in said)
 
 
 def _order(*parts: str | list[str]) -> list[str]:
-    middle = [room for part in parts for room in ([part] if isinstance(part, str) else part)]
+    middle = [stage for part in parts for stage in ([part] if isinstance(part, str) else part)]
     return ["admit", *middle, "settle"]
 
 
-@pytest.mark.parametrize("room", REQUIRED)
-def test_a_required_room_cannot_be_left_out(room: str) -> None:
-    with pytest.raises(ConfigError, match=f"`{room}` cannot be left out"):
-        check_order([name for name in ROOMS if name != room])
+@pytest.mark.parametrize("stage", REQUIRED)
+def test_a_required_stage_cannot_be_left_out(stage: str) -> None:
+    with pytest.raises(ConfigError, match=f"`{stage}` cannot be left out"):
+        check_order([name for name in STAGES if name != stage])
 
 
-@pytest.mark.parametrize("room", PAIRS)
-def test_rooms_that_need_each_other_come_together(room: str) -> None:
+@pytest.mark.parametrize("stage", PAIRS)
+def test_stages_that_need_each_other_come_together(stage: str) -> None:
     with pytest.raises(ConfigError, match="needs"):
-        check_order([name for name in ROOMS if name != PAIRS[room][0]])
+        check_order([name for name in STAGES if name != PAIRS[stage][0]])
 
 
 @pytest.mark.parametrize(
@@ -79,15 +79,15 @@ def test_rooms_that_need_each_other_come_together(room: str) -> None:
         for c in itertools.combinations(("scrub+restore", "guard", "recall+remember", "moderate"), r)
     ],
 )
-def test_optional_rooms_switch_off_in_any_combination(off: set[str]) -> None:
-    gone = {room for group in off for room in group.split("+")}
-    check_order([room for room in ROOMS if room not in gone])
+def test_optional_stages_switch_off_in_any_combination(off: set[str]) -> None:
+    gone = {stage for group in off for stage in group.split("+")}
+    check_order([stage for stage in STAGES if stage not in gone])
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rooms": ["admit", "scrob", "settle"]}, "rooms: `scrob` is not known: choose from admit, generate"),
+        ({"stages": ["admit", "scrob", "settle"]}, "stages: `scrob` is not known: choose from admit, generate"),
         (
             {"moderate": {"strid": 3}},
             "user_config.moderate.strid: unknown key: choose from delay, overlap, stride, thresholds",
@@ -95,7 +95,10 @@ def test_optional_rooms_switch_off_in_any_combination(off: set[str]) -> None:
         ({"guard": {"mode": "later"}}, "user_config.guard.mode: Input should be 'before' or 'alongside'"),
         ({"moderate": {"stride": 400, "window": 400}}, "stride: 400 must be below window"),
         ({"tiers": {}}, "tiers: name at least one"),
-        ({"tiers": {"big": {"above": 0.2, "pools": {"a": 1}, "price": PRICE}}}, "one must have `above: 0`"),
+        (
+            {"tiers": {"big": {"min_complexity": 0.2, "pools": {"a": 1}, "price": PRICE}}},
+            "one must have `min_complexity: 0`",
+        ),
     ],
 )
 def test_a_bad_policy_is_refused_with_key_and_choices(changes: dict[str, Any], message: str) -> None:
@@ -124,7 +127,7 @@ def test_a_bad_graph_is_refused_with_key_and_choices(changes: dict[str, Any], me
 
 
 def test_a_tier_over_an_unknown_pool_names_the_pools() -> None:
-    tiers = {"small": {"above": 0, "pools": {"smal": 1}, "price": PRICE}}
+    tiers = {"small": {"min_complexity": 0, "pools": {"smal": 1}, "price": PRICE}}
     with pytest.raises(ConfigError, match=re.escape("tiers.small.pools: `smal` is not known: choose from a, b")):
         check(graph(), policy(tiers=tiers))
 

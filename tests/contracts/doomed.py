@@ -12,9 +12,9 @@ from typing import Any
 
 import uvicorn
 
-from app.api.app import Desk, create_app
+from app.api.app import ApiDependencies, create_app
 from app.billing.ledger.ledger import SqlLedger
-from app.billing.ledger.outbox import Journal
+from app.billing.ledger.outbox import SettlementOutbox
 from app.core.ports import UsageRow
 from app.db.store import Store
 from app.pipeline.gateway import Gateway
@@ -34,14 +34,14 @@ class DyingLedger(SqlLedger):
 async def main(url: str, folder: str, port: str, words: str, kind: str) -> None:
     """words: of every answer, 50 a second. kind: `lasting`, or `dying` at the first settlement."""
     ledger: Any = (DyingLedger if kind == "dying" else SqlLedger)(Store(url, patience=0.2), SECRETS)
-    journal = Journal(ledger, Path(folder), every=0.05)
+    outbox = SettlementOutbox(ledger, Path(folder), every=0.05)
     engine = FakeEngine("word " * int(words), tokens_per_second=50)
     kit = Kit(engines={"a": engine, "b": engine}, ledger=ledger)
-    gateway = Gateway(graph(), replace(kit.gateway().services, journal=journal))
+    gateway = Gateway(graph(), replace(kit.gateway().ports, outbox=outbox))
     gateway.apply(policy())
-    app = create_app(gateway, Desk(kit.metrics.export))
+    app = create_app(gateway, ApiDependencies(kit.metrics.export))
     server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", int(port), log_level="warning", lifespan="off"))
-    await asyncio.gather(server.serve(), journal.run())
+    await asyncio.gather(server.serve(), outbox.run())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from decimal import Decimal
 
-from app.core.ports import Denied, Vigilance
+from app.core.ports import AbusePolicy, Denied
 from app.db.schema import reservations
 from tests.contracts.ledger_kit import HOLD, sql_world
 
@@ -23,7 +23,7 @@ async def main(url: str, key: str, calls: int, name: str) -> Counter[str]:
     seen: Counter[str] = Counter()
     slots = asyncio.Semaphore(32)
     async with sql_world(url, patience=30) as world:
-        world.ledger.watch(Vigilance(breaker_multiple=10**9, strikes_to_throttle=10**9), HOLD)
+        world.ledger.watch(AbusePolicy(breaker_multiple=10**9, strikes_to_throttle=10**9), HOLD)
         who = await world.ledger.identify(key)
         assert who is not None
 

@@ -18,7 +18,7 @@ from app.core.terms import Terms
 from app.db.schema import audit, chains, reservations, to_nano, usage
 from app.db.store import Store
 from app.installation.secrets import Secrets
-from app.tenancy.admin import Office
+from app.tenancy.admin import AdminService
 from app.testing.fakes import FakeLedger
 
 START = 1_700_000_000.0
@@ -125,7 +125,7 @@ class SqlWorld(Calls):
     """A ledger and its office on a real database."""
 
     ledger: SqlLedger
-    office: Office
+    admin_service: AdminService
     keys: list[str] = field(default_factory=list)
 
     async def caller(
@@ -137,12 +137,12 @@ class SqlWorld(Calls):
         name: str = "acme",
     ) -> Principal:
         """The owner of a new live key, the last of `keys`, under these terms, in a project where one has terms."""
-        if name not in [one.id for one in await self.office.tenants()]:
-            await self.office.create_tenant(name, terms=tenant, actor="test")
+        if name not in [one.id for one in await self.admin_service.tenants()]:
+            await self.admin_service.create_tenant(name, terms=tenant, actor="test")
         if project is not None:
-            await self.office.create_project(name, "web", terms=project, actor="test")
+            await self.admin_service.create_project(name, "web", terms=project, actor="test")
         about = {"terms": key or Terms()}
-        _, made = await self.office.create_key(
+        _, made = await self.admin_service.create_key(
             name,
             about,  # type: ignore[arg-type]
             project="web" if project is not None else "",
@@ -160,7 +160,7 @@ class SqlWorld(Calls):
 
     async def balances(self, who: Principal) -> list[Balance]:
         """The accounts that the caller's calls are charged to, the widest first."""
-        return [await self.office.balance(owner) for owner in who.owners]
+        return [await self.admin_service.balance(owner) for owner in who.owners]
 
     async def rows(self, table: Table, *where: Any) -> Sequence[Row[Any]]:
         """Of any table."""
@@ -211,7 +211,7 @@ async def sql_world(
     time = clock or Clock()
     store = Store(url, patience)
     ledger = SqlLedger(store, SECRETS, time, hold=hold)
-    yield SqlWorld(ledger, time, Office(store, SECRETS, time, changed=ledger.forget))
+    yield SqlWorld(ledger, time, AdminService(store, SECRETS, time, changed=ledger.forget))
     await ledger.close()
 
 

@@ -32,7 +32,7 @@ UNSEALED = "where the chain begins was not sealed with this secret: a prune that
 async def world(database_url: str) -> AsyncIterator[SqlWorld]:
     """Tenant acme, whose chain is tenant.create and key.create, then four calls of 1.00, 3 to 6; and tenant other."""
     async with sql_world(database_url) as made:
-        await made.office.set_plan("short", Terms(retention_days=30), actor="test")
+        await made.admin_service.set_plan("short", Terms(retention_days=30), actor="test")
         await made.ledger.store.write(
             lambda c: c.execute(text("UPDATE settings SET value = '1' WHERE name LIKE '%since'"))
         )
@@ -388,8 +388,8 @@ async def test_a_prune_says_in_both_chains_what_it_took_and_where_it_lies(world:
 
 
 async def test_a_tenants_terms_over_its_plans_say_how_long(world: SqlWorld, out: Path) -> None:
-    await world.office.update_tenant("acme", {"plan": "short"}, actor="test")
-    await world.office.update_tenant("other", {"plan": "short", "terms": Terms(retention_days=90)}, actor="test")
+    await world.admin_service.update_tenant("acme", {"plan": "short"}, actor="test")
+    await world.admin_service.update_tenant("other", {"plan": "short", "terms": Terms(retention_days=90)}, actor="test")
     await age(world, 31)
     assert {"acme": 7} == await log(world).prune(str(out))
     world.clock.now += 60 * DAY
@@ -407,7 +407,7 @@ async def test_a_prune_of_many_steps_holds_like_one_of_one(world: SqlWorld, out:
 
 
 async def test_every_prune_counts_on_from_the_one_before(world: SqlWorld, out: Path) -> None:
-    await world.office.update_tenant("acme", {"plan": "short"}, actor="test")
+    await world.admin_service.update_tenant("acme", {"plan": "short"}, actor="test")
     for _ in range(4):
         await age(world, 31)
         await log(world).prune(str(out))

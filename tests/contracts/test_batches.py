@@ -16,28 +16,28 @@ import orjson
 import pytest
 from sqlalchemy import select
 
-from app.api.app import Desk, create_app
+from app.api.app import ApiDependencies, create_app
 from app.batches.blobs import Blobs
 from app.batches.files import Files, new_id
-from app.batches.model import Answer, Batch, Entry, File, Job, Line, Order, Owner, Problem, State
+from app.batches.model import Batch, Entry, File, InputLine, Job, LineAnswer, Order, Owner, Problem, State
 from app.batches.queue import Work
-from app.batches.runner import Lines
+from app.batches.runner import LineRunner
 from app.batches.scheduling import WINDOW
 from app.batches.store import Batches, New
 from app.batches.worker import Worker
 from app.billing.ledger.ledger import SqlLedger
-from app.config import ROOMS
+from app.config import STAGES
 from app.core.terms import Terms
 from app.db.errors import LedgerError
 from app.db.schema import batch_lines, reservations, usage
 from app.db.store import Store
-from app.tenancy.admin import Office
+from app.tenancy.admin import AdminService
 from app.testing.fakes import FakeEngine
 from tests.batch_kit import CHAT, lines, task
 from tests.contracts.ledger_kit import SECRETS, Clock
 from tests.kit import Kit
 
-OK = Answer(200, "req_1", b'{"id":"x"}')
+OK = LineAnswer(200, "req_1", b'{"id":"x"}')
 
 
 @dataclass
@@ -98,7 +98,7 @@ async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
     await store.close()
 
 
-def numbers(taken: list[Line]) -> list[int]:
+def numbers(taken: list[InputLine]) -> list[int]:
     return [line.number for line in taken]
 
 
@@ -316,24 +316,24 @@ class Shop(World):
     """The same with a real ledger, real keys and a whole gateway over fake models."""
 
     kit: Kit = field(default_factory=Kit)
-    between: Callable[[Order, Answer | None], Answer | None] = lambda _, answer: answer
+    between: Callable[[Order, LineAnswer | None], LineAnswer | None] = lambda _, answer: answer
 
     async def open(self, terms: Terms | None = None, **policy: Any) -> None:
         ledger = SqlLedger(self.store, SECRETS)
-        office = Office(self.store, SECRETS, changed=ledger.forget)
-        await office.create_tenant("acme", actor="test")
-        made, _ = await office.create_key("acme", {"terms": terms or Terms()}, actor="test")  # type: ignore[arg-type]
+        admin_service = AdminService(self.store, SECRETS, changed=ledger.forget)
+        await admin_service.create_tenant("acme", actor="test")
+        made, _ = await admin_service.create_key("acme", {"terms": terms or Terms()}, actor="test")  # type: ignore[arg-type]
         self.owners["acme"] = Owner("acme", "", made.id)
         self.kit.ledger = ledger  # type: ignore[assignment]
-        self.office = office
+        self.admin_service = admin_service
         gateway = self.kit.gateway(**policy)
-        app = create_app(gateway, Desk(self.kit.metrics.export))
-        self.lines = Lines(gateway, app, self.batches.whose)
+        app = create_app(gateway, ApiDependencies(self.kit.metrics.export))
+        self.lines = LineRunner(gateway, app, self.batches.whose)
 
     async def state(self) -> State:
         return await self.lines.state()
 
-    async def answer(self, order: Order) -> Answer | None:
+    async def answer(self, order: Order) -> LineAnswer | None:
         return self.between(order, await self.lines.answer(order))
 
     async def run(self, batch: Batch, name: str = "worker_1", seconds: float = 30) -> Batch:
@@ -371,7 +371,7 @@ class Shop(World):
         for row in billed:
             full = row.prompt_tokens * 1 + row.completion_tokens * 2  # PRICE of tests.kit, a million tokens
             assert full * 1000 == 2 * row.cost
-        account = await self.office.balance("tenant:acme")
+        account = await self.admin_service.balance("tenant:acme")
         assert sum(row.cost for row in rows) == account.spent * 10**9
         assert Decimal(0) == account.reserved
         assert [] == await self.store.read(lambda connection: connection.execute(select(reservations)).all())
@@ -392,10 +392,10 @@ async def test_a_batch_is_answered_and_billed_line_by_line(shop: Shop) -> None:
 
 
 async def test_a_line_that_was_billed_and_whose_answer_was_lost_is_answered_and_not_billed_again(shop: Shop) -> None:
-    await shop.open(rooms=[room for room in ROOMS if room not in ("recall", "remember")])
+    await shop.open(stages=[stage for stage in STAGES if stage not in ("recall", "remember")])
     lost: set[str] = set()
 
-    def lose(order: Order, answer: Answer | None) -> Answer | None:
+    def lose(order: Order, answer: LineAnswer | None) -> LineAnswer | None:
         if order.serial not in lost:
             lost.add(order.serial)
             raise ConnectionError
@@ -438,7 +438,7 @@ async def test_an_engine_that_is_lost_for_a_while_turns_no_line_into_a_failure(s
     engine = shop.kit.engines["a"]
     engine.fail = "before_first"
 
-    def mended(_: Order, answer: Answer | None) -> Answer | None:
+    def mended(_: Order, answer: LineAnswer | None) -> LineAnswer | None:
         engine.fail = None
         return answer
 
@@ -468,7 +468,7 @@ async def test_a_database_that_is_away_for_a_while_loses_no_result(shop: Shop) -
 async def test_a_disabled_key_may_not_run_its_lines(shop: Shop) -> None:
     await shop.open()
     batch = await shop.created(2)
-    await shop.office.disable_key(shop.owner().key_id, actor="test")
+    await shop.admin_service.disable_key(shop.owner().key_id, actor="test")
     done = await shop.run(batch)
     assert (0, 2, None) == (done.completed, done.failed, done.output_file)
     assert [] == await shop.rows()

@@ -19,7 +19,7 @@ from app.db.refusals import UnknownError
 from app.db.schema import contents, deliveries, idempotency, keys, projects, tenants, webhooks
 from app.db.store import Store
 from app.installation.secrets import SealError, Secrets
-from app.notifications.outbox import Notices
+from app.notifications.outbox import NotificationOutbox
 from app.tenancy.erasure import Erased, erase
 from tests.contracts.ledger_kit import SECRETS, START, SqlWorld, sql_world
 
@@ -30,9 +30,9 @@ SAID = b'{"messages": ["my name is Ada Lovelace"]}'
 async def world(database_url: str) -> AsyncIterator[SqlWorld]:
     """Tenants acme and other, each with a key in the project web or none; acme's contents are kept."""
     async with sql_world(database_url) as made:
-        await made.office.create_tenant("acme", name="Ada Lovelace", actor="test")
-        await made.office.create_project("acme", "web", name="Ada's site", actor="test")
-        await made.office.create_key("acme", {"name": "Ada's key"}, project="web", actor="test")
+        await made.admin_service.create_tenant("acme", name="Ada Lovelace", actor="test")
+        await made.admin_service.create_project("acme", "web", name="Ada's site", actor="test")
+        await made.admin_service.create_key("acme", {"name": "Ada's key"}, project="web", actor="test")
         await made.caller(name="other")
         await kept(made).set_keeping("acme", True, "test")
         yield made
@@ -127,7 +127,7 @@ async def fill(world: SqlWorld) -> None:
     """All that can be personal, of acme and of other."""
     store, at = world.ledger.store, world.clock()
     await kept(world).set_keeping("other", True, "test")
-    notices = Notices(store, SECRETS, world.clock)
+    notices = NotificationOutbox(store, SECRETS, world.clock)
     for name in ("acme", "other"):
         await kept(world).keep(name, f"{name}_call", at, SAID)
         hook, _ = await notices.add_webhook("https://203.0.113.1/ada", name, [], "test")
@@ -144,7 +144,7 @@ async def erased(world: SqlWorld) -> Erased:
 
 async def test_an_erased_tenants_texts_names_and_webhooks_are_gone_and_nobody_elses(world: SqlWorld) -> None:
     await fill(world)
-    await world.office.pause("acme", "Ada asked for it", actor="test")
+    await world.admin_service.pause("acme", "Ada asked for it", actor="test")
     assert Erased(contents=1, keys=1, webhooks=1) == await erased(world)
     assert ["other_call"] == await column(world, contents, "call_id")
     assert ["other"] == await column(world, webhooks, "tenant")
@@ -204,7 +204,7 @@ async def test_a_tenant_that_is_none_cannot_be_erased(world: SqlWorld) -> None:
 async def test_no_byte_of_a_name_is_left_in_the_file(sqlite_url: str) -> None:
     file = Path(sqlite_url.removeprefix("sqlite:///"))
     async with sql_world(sqlite_url) as world:
-        await world.office.create_tenant("acme", name="Ada Lovelace " * 50, actor="test")
+        await world.admin_service.create_tenant("acme", name="Ada Lovelace " * 50, actor="test")
     assert b"Ada Lovelace" in file.read_bytes()  # noqa: ASYNC240
     async with sql_world(sqlite_url) as world:
         # some builds of SQLite do so by themselves

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from sqlalchemy import Connection, event
 
-from app.billing.ledger.outbox import Journal
+from app.billing.ledger.outbox import SettlementOutbox
 from app.billing.ledger.outbox_files import decode
 from app.billing.pricing import Price, cost
 from app.core.ports import Principal, UsageRow
@@ -33,14 +33,14 @@ SECONDS = 30.0  # for what takes less than one, on a machine with nothing else t
 
 
 @asynccontextmanager
-async def journal_of(world: SqlWorld, folder: Path) -> AsyncIterator[Journal]:
-    journal = Journal(world.ledger, folder, every=0.05)
-    task = asyncio.create_task(journal.run())
-    yield journal
+async def journal_of(world: SqlWorld, folder: Path) -> AsyncIterator[SettlementOutbox]:
+    outbox = SettlementOutbox(world.ledger, folder, every=0.05)
+    task = asyncio.create_task(outbox.run())
+    yield outbox
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    await journal.aclose()
+    await outbox.aclose()
 
 
 async def reserve(world: SqlWorld, who: Principal, count: int) -> list[str]:
@@ -71,15 +71,15 @@ def locked(url: str) -> Iterator[sqlite3.Connection]:
 
 
 async def test_rows_of_calls_that_end_while_the_database_is_locked_arrive_once(sqlite_url: str, tmp_path: Path) -> None:
-    async with sql_world(sqlite_url, patience=0.1) as world, journal_of(world, tmp_path / "journal") as journal:
+    async with sql_world(sqlite_url, patience=0.1) as world, journal_of(world, tmp_path / "journal") as outbox:
         who = await world.caller()
         ids = await reserve(world, who, 5)
         with locked(sqlite_url):
-            await asyncio.gather(*(journal.close(row(id_, who, "0.25")) for id_ in ids))
-            assert journal.waiting == 5
+            await asyncio.gather(*(outbox.close(row(id_, who, "0.25")) for id_ in ids))
+            assert outbox.waiting == 5
             await asyncio.sleep(0.5)  # longer than the ledger's patience: what is kept is tried in vain
-            assert journal.waiting == 5
-        await until(lambda: not journal.waiting, SECONDS)
+            assert outbox.waiting == 5
+        await until(lambda: not outbox.waiting, SECONDS)
         await assert_billed_once(world, who, ids)
         assert (await world.balances(who))[0].spent == Decimal("1.25")
 
@@ -94,23 +94,23 @@ def own_postgres() -> Iterator[Server]:
 async def test_a_postgres_that_stops_while_calls_are_settled_loses_none_and_bills_none_twice(
     own_postgres: Server, tmp_path: Path, mode: str
 ) -> None:
-    async with sql_world(own_postgres.url, patience=1) as world, journal_of(world, tmp_path) as journal:
+    async with sql_world(own_postgres.url, patience=1) as world, journal_of(world, tmp_path) as outbox:
         who = await world.caller(name=mode)
         ids = [f"{mode}-{number:03}" for number in range(200)]
         await asyncio.gather(*(world.reserved(who, id_) for id_ in ids))
 
         async def settle(id_: str, within: float) -> None:
             await asyncio.sleep(random.random() * within)
-            await journal.close(row(id_, who, "0.000000001"))
+            await outbox.close(row(id_, who, "0.000000001"))
 
         await asyncio.gather(*(settle(id_, 0) for id_ in ids[:50]))
         meanwhile = asyncio.gather(*(settle(id_, 1) for id_ in ids[50:150]))
         await asyncio.sleep(0.3)
         await asyncio.to_thread(own_postgres.stop, mode)
         await asyncio.gather(meanwhile, *(settle(id_, 0) for id_ in ids[150:]))
-        assert 50 <= journal.waiting <= 150
+        assert 50 <= outbox.waiting <= 150
         await asyncio.to_thread(own_postgres.start)
-        await until(lambda: not journal.waiting, SECONDS)
+        await until(lambda: not outbox.waiting, SECONDS)
         mine = [used.id for used in await world.rows(usage, usage.c.tenant == mode)]
         assert ids == sorted(mine)
         assert await world.rows(reservations) == []
@@ -119,11 +119,11 @@ async def test_a_postgres_that_stops_while_calls_are_settled_loses_none_and_bill
         assert len(calls) == 200
 
 
-async def test_a_row_that_found_the_databases_disk_full_is_settled_when_there_is_room(
+async def test_a_row_that_found_the_databases_disk_full_is_settled_when_there_is_stage(
     sqlite_url: str, tmp_path: Path
 ) -> None:
     pages = 1
-    async with sql_world(sqlite_url) as world, journal_of(world, tmp_path / "journal") as journal:
+    async with sql_world(sqlite_url) as world, journal_of(world, tmp_path / "journal") as outbox:
         who = await world.caller()
         (id_,) = await reserve(world, who, 1)
         engine, _ = world.ledger.store._database._lanes["IMMEDIATE"]  # type: ignore[attr-defined]
@@ -136,10 +136,10 @@ async def test_a_row_that_found_the_databases_disk_full_is_settled_when_there_is
         path = sqlite_url.removeprefix("sqlite:///")
         with pytest.raises(LedgerError, match=rf"disk that holds the ledger's database {path} is full\. Free space"):
             await world.ledger.settle(big)
-        await journal.close(big)
-        assert journal.waiting == 1
+        await outbox.close(big)
+        assert outbox.waiting == 1
         pages = 2**31 - 2
-        await until(lambda: not journal.waiting, SECONDS)
+        await until(lambda: not outbox.waiting, SECONDS)
         await assert_billed_once(world, who, [id_])
 
 

@@ -11,10 +11,10 @@ import pytest
 from app.batches.blobs import BlobError, Blobs, MissingBlobError
 from app.batches.files import Files, InUseError
 from app.batches.model import File, Owner
-from app.batches.service import Archive
+from app.batches.service import BatchService
 from app.batches.store import Batches, New
 from app.db.store import Store
-from app.tenancy.admin import Office
+from app.tenancy.admin import AdminService
 from app.tenancy.erasure import erase
 from tests.contracts.ledger_kit import SECRETS, START, Clock
 
@@ -23,7 +23,7 @@ ACME = Owner("acme", "", "key_1")
 
 @dataclass
 class World:
-    archive: Archive
+    archive: BatchService
     clock: Clock
 
     @property
@@ -48,7 +48,7 @@ class World:
 @pytest.fixture
 async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
     clock, store = Clock(), Store(database_url)
-    yield World(Archive(Files(store, clock), Blobs(str(tmp_path / "blobs")), Batches(store, clock)), clock)
+    yield World(BatchService(Files(store, clock), Blobs(str(tmp_path / "blobs")), Batches(store, clock)), clock)
     await store.close()
 
 
@@ -123,8 +123,8 @@ async def test_the_input_of_an_open_batch_can_neither_be_deleted_nor_swept_away(
 async def test_an_erased_tenants_files_and_batches_are_gone_and_nobody_elses(world: World) -> None:
     mine, theirs = await world.made("mine"), await world.made("theirs", replace(ACME, tenant="globex"))
     store = world.files._store
-    office = Office(store, SECRETS, world.clock)
-    await office.create_tenant("acme", actor="test")
+    admin_service = AdminService(store, SECRETS, world.clock)
+    await admin_service.create_tenant("acme", actor="test")
     batch = await world.archive.batches.create(ACME, New("/v1/chat/completions", mine, {}))
     await erase(store, SECRETS, "acme", "test", world.clock())
     assert await world.files.get(ACME, mine.id) is None

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
-from app.billing.invoice import Invoice, Line, Period
+from app.billing.invoice import Invoice, InvoiceLine, Period
 from app.billing.invoicing import as_csv, as_html, as_json, invoice
 from app.db.refusals import UnfitError, UnknownError
 from app.db.schema import projects, tenants
@@ -52,7 +52,7 @@ async def register(store: Store, tenant: str, name: str, **named: str) -> None:
 
 async def test_calls_that_were_sold_alike_are_one_line(store: Store) -> None:
     await fill(store, used(), used(input_cost=700))
-    line = Line(
+    line = InvoiceLine(
         project="web", project_name="Web shop", tier="small", model="model-a", kind="generation",
         price_list="default@00000000", calls=2, input_tokens=180, cached_tokens=20, output_tokens=40,
         input_amount=Decimal("0.0000012"), cached_amount=Decimal("0.0000002"), output_amount=Decimal("0.0000008"),
@@ -166,14 +166,14 @@ async def test_an_invoice_is_the_months_usage_to_the_nano_in_every_form(
 # -- when it is final --------------------------------------------------------------------------------
 
 
-def made_of(*lines: Line, month: str = "2026-03", now: float = APRIL, name: str = "Acme") -> Invoice:
+def made_of(*lines: InvoiceLine, month: str = "2026-03", now: float = APRIL, name: str = "Acme") -> Invoice:
     return Invoice.of(Period.of(month), lines, now, tenant="acme", tenant_name=name, currency="EUR")
 
 
-def sold(amount: str = "12.345678901", **changes: Any) -> Line:
+def sold(amount: str = "12.345678901", **changes: Any) -> InvoiceLine:
     names = {"project": "web", "project_name": "Web", "tier": "small", "model": "m", "kind": "generation"}
     money = {"input_amount": Decimal(amount), "amount": Decimal(amount)}
-    return Line(**{**names, "price_list": "default@0", "calls": 1, "input_tokens": 1234, **money, **changes})
+    return InvoiceLine(**{**names, "price_list": "default@0", "calls": 1, "input_tokens": 1234, **money, **changes})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from app.core.ports import Denied, Reservation, Vigilance
+from app.core.ports import AbusePolicy, Denied, Reservation
 from app.core.terms import Terms
 from tests.contracts.ledger_kit import MIDNIGHT, World, world_of
 
@@ -282,5 +282,5 @@ async def test_two_keys_of_one_tenant_have_limits_of_their_own_and_one_budget(wo
 
 
 async def test_a_database_that_answers_is_ready_and_takes_what_to_watch_for(world: World) -> None:
-    world.ledger.watch(Vigilance(), 60.0)
+    world.ledger.watch(AbusePolicy(), 60.0)
     assert await world.ledger.ready() is True

@@ -150,8 +150,8 @@ async def test_two_keys_of_a_project_share_its_limits_and_two_gateways_count_tog
     world: SqlWorld, database_url: str
 ) -> None:
     one = await world.caller(tenant=Terms(requests_per_day=3), project=Terms(concurrent_requests=2))
-    _, key = await world.office.create_key("acme", project="web", actor="test")
-    _, outside = await world.office.create_key("acme", actor="test")
+    _, key = await world.admin_service.create_key("acme", project="web", actor="test")
+    _, outside = await world.admin_service.create_key("acme", actor="test")
     async with sql_world(database_url, world.clock) as other:
         two, third = [await other.ledger.identify(each) for each in (key, outside)]
         assert two is not None
@@ -179,10 +179,10 @@ async def test_a_changed_limit_holds_from_the_next_look_at_the_key(world: SqlWor
     for n in range(3):
         await world.reserved(who, f"call-{n}")
     for limit, left in ((2, 0), (4, 1), (10, 7)):
-        await world.office.update_key(who.key_id, {"terms": Terms(requests_per_day=limit)}, actor="test")
+        await world.admin_service.update_key(who.key_id, {"terms": Terms(requests_per_day=limit)}, actor="test")
         windows = (await world.reserve(await world.again(), "call-2")).windows
         assert (limit, left) == (windows["requests"].limit, windows["requests"].remaining)
-    await world.office.update_key(who.key_id, {"terms": Terms(requests_per_day=3)}, actor="test")
+    await world.admin_service.update_key(who.key_id, {"terms": Terms(requests_per_day=3)}, actor="test")
     assert (await world.denied(await world.again(), "next")).retry_after == MIDNIGHT - world.clock.now
 
 
@@ -252,7 +252,7 @@ async def test_levels_may_have_periods_of_their_own(world: SqlWorld) -> None:
 async def test_a_changed_budget_holds_from_the_next_call(world: SqlWorld) -> None:
     who = await world.caller(tenant=Terms(budget=Decimal(1)))
     await world.reserved(who, "a")
-    await world.office.set_budget("tenant:acme", Decimal(2), actor="test")
+    await world.admin_service.set_budget("tenant:acme", Decimal(2), actor="test")
     await world.reserved(who, "b")
-    await world.office.set_budget("tenant:acme", Decimal("0.5"), actor="test")
+    await world.admin_service.set_budget("tenant:acme", Decimal("0.5"), actor="test")
     await world.denied(who, "c", cost="0")

@@ -59,7 +59,7 @@ async def callers(world: SqlWorld, level: str, terms: Terms) -> tuple[list[str],
     if level == "key":
         return world.keys * 4, who
     for project in ("web", "web" if level == "project" else "", "web" if level == "project" else ""):
-        _, key = await world.office.create_key("acme", project=project, actor="test")
+        _, key = await world.admin_service.create_key("acme", project=project, actor="test")
         world.keys.append(key)
         who.append(await world.again())
     return world.keys, who

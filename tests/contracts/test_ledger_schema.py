@@ -80,8 +80,8 @@ async def test_upgrading_again_keeps_what_is_there(database_url: str) -> None:
     async with sql_world(database_url) as world:
         await world.settle(await world.caller(), "a", "1")
         await asyncio.to_thread(upgrade, database_url)
-        assert ["acme"] == [tenant.id for tenant in await world.office.tenants()]
-        assert [Decimal(1)] == [used.cost for used in await world.office.usage_rows()]
+        assert ["acme"] == [tenant.id for tenant in await world.admin_service.tenants()]
+        assert [Decimal(1)] == [used.cost for used in await world.admin_service.usage_rows()]
 
 
 def test_sqlite_is_left_in_wal_mode_so_that_readers_never_wait(sqlite_url: str) -> None:
@@ -96,7 +96,7 @@ def test_sqlite_is_left_in_wal_mode_so_that_readers_never_wait(sqlite_url: str) 
 async def test_money_and_budgets_of_the_first_version_are_carried_over_to_the_nano(database_url: str) -> None:
     await on(database_url, first_version)
     async with sql_world(database_url) as world:
-        found = {one.id: (one.tenant, one.budget, one.spent) for one in await world.office.accounts()}
+        found = {one.id: (one.tenant, one.budget, one.spent) for one in await world.admin_service.accounts()}
         expected = {
             "tenant:acme": ("acme", Decimal(5), Decimal("3.000000007")),
             "tenant:free": ("free", None, Decimal(0)),
@@ -106,7 +106,7 @@ async def test_money_and_budgets_of_the_first_version_are_carried_over_to_the_na
         }
         assert expected == found
         assert {("total", 0, 0)} == {
-            (one.period, one.since, one.reserved) for one in await world.office.accounts("acme")
+            (one.period, one.since, one.reserved) for one in await world.admin_service.accounts("acme")
         }
 
 
@@ -119,10 +119,10 @@ async def test_keys_and_limits_of_the_first_version_are_carried_over(database_ur
         assert one.limits == (Limit("key:key_1", "requests", "minute", 60),)
         assert free is not None
         assert (free.limits, disabled) == ((), None)
-        (_, second) = await world.office.keys("acme")
+        (_, second) = await world.admin_service.keys("acme")
         assert (1000, True, "sk-2...") == (second.terms.tokens_per_minute, second.disabled, second.prefix)
         assert (None, START - 8, 0) == (second.expires, second.created, second.forgiven)
-        tenant = await world.office.tenant("acme")
+        tenant = await world.admin_service.tenant("acme")
         assert ("Acme", "unlimited", None) == (tenant.name, tenant.plan, tenant.paused_until)
         world.clock.now += 9
         assert await world.ledger.identify("sk-1") is None
@@ -131,7 +131,7 @@ async def test_keys_and_limits_of_the_first_version_are_carried_over(database_ur
 async def test_usage_of_the_first_version_keeps_its_sum_and_can_no_longer_be_changed(database_url: str) -> None:
     await on(database_url, first_version)
     async with sql_world(database_url) as world:
-        rows = await world.office.usage_rows("acme")
+        rows = await world.admin_service.usage_rows("acme")
         assert [("b", Decimal(2)), ("a", Decimal("1.000000007"))] == [(used.id, used.cost) for used in rows]
         assert all(used.cost == used.input_cost + used.cached_cost + used.output_cost for used in rows)
         assert [(7, 2, 3, "", False)] * 2 == [

@@ -33,7 +33,7 @@ async def world(database_url: str) -> AsyncIterator[SqlWorld]:
 
 async def tenant_money(world: SqlWorld) -> tuple[Decimal, Decimal]:
     """What acme has spent and reserved."""
-    account = await world.office.balance("tenant:acme")
+    account = await world.admin_service.balance("tenant:acme")
     return account.spent, account.reserved
 
 
@@ -54,7 +54,7 @@ async def test_a_disabled_key_is_dead_in_every_gateway_within_a_second(world: Sq
     who = await world.caller()
     async with sql_world(database_url, world.clock) as other:
         assert who == await other.ledger.identify(world.keys[0])
-        await world.office.disable_key(who.key_id, actor="test")
+        await world.admin_service.disable_key(who.key_id, actor="test")
         assert await world.ledger.identify(world.keys[0]) is None
         world.clock.now += 1
         assert await other.ledger.identify(world.keys[0]) is None
@@ -62,7 +62,7 @@ async def test_a_disabled_key_is_dead_in_every_gateway_within_a_second(world: Sq
 
 async def test_a_key_is_nobodys_once_it_expired(world: SqlWorld) -> None:
     who = await world.caller()
-    await world.office.update_key(who.key_id, {"expires": world.clock.now + 0.5}, actor="test")
+    await world.admin_service.update_key(who.key_id, {"expires": world.clock.now + 0.5}, actor="test")
     assert await world.ledger.identify(world.keys[0]) is not None
     world.clock.now += 0.5
     assert await world.ledger.identify(world.keys[0]) is None
@@ -70,7 +70,7 @@ async def test_a_key_is_nobodys_once_it_expired(world: SqlWorld) -> None:
 
 async def test_the_keys_of_an_erased_tenant_are_dead(world: SqlWorld) -> None:
     await world.caller()
-    # the office erases much more than this
+    # the admin service erases much more than this
     erased = "UPDATE tenants SET erased = 1 WHERE id = 'acme'"
     await world.ledger.store.write(lambda connection: connection.exec_driver_sql(erased))
     world.ledger.forget()
@@ -92,8 +92,8 @@ async def test_a_key_longer_than_any_is_nobodys_without_a_look(world: SqlWorld) 
 
 
 async def test_a_caller_may_do_what_every_level_allows(world: SqlWorld) -> None:
-    await world.office.set_plan("basic", Terms(price_list="cheap", max_output_tokens=500), actor="test")
-    await world.office.create_tenant(
+    await world.admin_service.set_plan("basic", Terms(price_list="cheap", max_output_tokens=500), actor="test")
+    await world.admin_service.create_tenant(
         "acme", plan="basic", terms=Terms(regions=["eu", "us"], service_tier="priority"), actor="test"
     )
     who = await world.caller(
@@ -170,8 +170,8 @@ async def test_a_usage_row_comes_back_as_it_was_written_newest_first(world: SqlW
     odd = {"tier": None, "ttft": None, "model_id": None, "batch": True, "goods": Decimal("1e-9")}
     rows = [row(f"call-{n}", who, f"0.00000000{n}", tokens=n, created=n, **odd) for n in range(5)]
     await asyncio.gather(*(world.ledger.settle(each) for each in rows))
-    assert [replace(each, trail={}) for each in rows[:1:-1]] == await world.office.usage_rows("acme", limit=3)
-    assert await world.office.usage_rows("nobody") == []
+    assert [replace(each, trail={}) for each in rows[:1:-1]] == await world.admin_service.usage_rows("acme", limit=3)
+    assert await world.admin_service.usage_rows("nobody") == []
 
 
 async def test_every_settled_call_is_in_its_tenants_chain_as_it_was_billed(world: SqlWorld) -> None:
@@ -210,21 +210,21 @@ async def test_two_gateways_write_one_chain_together(world: SqlWorld, database_u
 
 async def test_a_refused_call_of_nobodys_is_recorded(world: SqlWorld) -> None:
     await world.settle(NOBODY, "a")
-    assert ["anonymous"] == [used.tenant for used in await world.office.usage_rows()]
+    assert ["anonymous"] == [used.tenant for used in await world.admin_service.usage_rows()]
     assert ["a"] == [record.subject for record in await world.records("anonymous")]
     assert (await world.denied(NOBODY, "b")).reason == "budget"
 
 
 async def test_one_whose_tenant_there_never_was_reserves_nothing_and_leaves_no_trace(world: SqlWorld) -> None:
     assert (await world.denied(NOBODY, "a", cost="0")).reason == "budget"
-    assert await world.office.tenants() == []
+    assert await world.admin_service.tenants() == []
 
 
 async def test_text_that_no_database_takes_is_written_with_its_faults_marked(world: SqlWorld) -> None:
     who = await world.caller()
     trail = {"risk": float("nan"), "labels": {"x"}, "odd": "a\0b"}
     await world.settle(who, "a", model="a\0b\ud800", trail=trail)
-    (used,) = await world.office.usage_rows()
+    (used,) = await world.admin_service.usage_rows()
     assert used.model == "a\ufffdb?"
     said = orjson.loads((await world.records())[-1].data)
     assert ({"risk": None, "labels": ["x"], "odd": "a\0b"}, "a\ufffdb?") == (said["trail"], said["row"]["model"])
@@ -250,7 +250,7 @@ async def test_what_was_billed_and_recorded_is_never_changed(world: SqlWorld, ch
     await world.settle(who, "a", "1")
     with pytest.raises(LedgerError, match="rows of this table are never changed"):
         await world.ledger.store.write(lambda connection: connection.execute(change))  # type: ignore[call-overload]
-    assert [ONE] == [used.cost for used in await world.office.usage_rows()]
+    assert [ONE] == [used.cost for used in await world.admin_service.usage_rows()]
     await world.records()
 
 
@@ -299,7 +299,7 @@ async def test_a_full_disk_is_named_and_nothing_is_half_written(sqlite_url: str)
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("PRAGMA max_page_count = 1"))
         with pytest.raises(LedgerError, match=r"is full\. Free space"):
             await world.settle(who, "a", "1", trail={"x": "y" * 100_000})
-        assert await world.office.usage_rows() == []
+        assert await world.admin_service.usage_rows() == []
         assert await tenant_money(world) == (0, 0)
         assert (before, []) == (await world.records(), await world.rows(notices))
 

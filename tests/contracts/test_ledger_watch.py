@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from app.audit.records import Record
-from app.core.ports import Notice, Principal, Vigilance
+from app.core.ports import AbusePolicy, Notice, Principal
 from app.core.terms import Terms
 from app.db.schema import notices
 from tests.contracts.ledger_kit import HOLD, MIDNIGHT, START, SqlWorld, sql_world
@@ -124,23 +124,23 @@ async def test_a_changed_budget_tells_anew(world: SqlWorld) -> None:
     who = await world.caller(tenant=Terms(budget=TEN))
     await spend(world, who, "9")
     world.clock.now += 1
-    await world.office.set_budget("tenant:acme", Decimal(18), actor="test")
+    await world.admin_service.set_budget("tenant:acme", Decimal(18), actor="test")
     await spend(world, who, "1")
     assert await percents(world) == [50, 80, 50]
 
 
 async def test_a_budget_may_be_told_of_at_other_percentages_or_never(world: SqlWorld) -> None:
     who = await world.caller(tenant=Terms(budget=TEN))
-    world.ledger.watch(Vigilance(alerts=()), HOLD)
+    world.ledger.watch(AbusePolicy(alerts=()), HOLD)
     await spend(world, who, "2")
-    world.ledger.watch(Vigilance(alerts=(10, 25, 99)), HOLD)
+    world.ledger.watch(AbusePolicy(alerts=(10, 25, 99)), HOLD)
     await spend(world, who, "0.5")
     assert await percents(world) == [10, 25]
 
 
 # -- the breaker -----------------------------------------------------------------------------------
 
-BREAKER = Vigilance(breaker_multiple=10, breaker_floor=Decimal(3600), breaker_window=300, breaker_norm=86_400)
+BREAKER = AbusePolicy(breaker_multiple=10, breaker_floor=Decimal(3600), breaker_window=300, breaker_norm=86_400)
 """The floor is 1 a second, so that 3,000 within the window is ten times as much."""
 
 
@@ -198,7 +198,7 @@ async def test_only_the_tenant_that_runs_away_is_paused_though_others_settle_in_
 
 async def test_the_breaker_never_shortens_the_operators_own_pause(world: SqlWorld) -> None:
     who = await world.caller()
-    await world.office.pause("acme", "unpaid", START + 90_000, actor="test")
+    await world.admin_service.pause("acme", "unpaid", START + 90_000, actor="test")
     world.ledger.watch(BREAKER, HOLD)
     await spend(world, who, "5000")
     world.clock.now += 89_999
@@ -214,11 +214,11 @@ async def test_a_breaker_that_is_off_pauses_nobody(world: SqlWorld) -> None:
 
 # -- strikes ---------------------------------------------------------------------------------------
 
-STRIKES = Vigilance(strikes_to_throttle=3, strikes_to_suspend=5, strike_window=600, throttle_seconds=900)
+STRIKES = AbusePolicy(strikes_to_throttle=3, strikes_to_suspend=5, strike_window=600, throttle_seconds=900)
 
 
 async def strike(world: SqlWorld, who: Principal, times: int = 1, **changes: Any) -> None:
-    """So many calls that a room refused."""
+    """So many calls that a stage refused."""
     refused = {"outcome": "refused", "refused_by": "guard", "created": world.clock.now, **changes}
     for _ in range(times):
         await world.settle(who, f"call-{next(_numbers)}", **refused)
@@ -263,7 +263,7 @@ async def test_more_strikes_suspend_the_key_and_each_step_is_told_once(world: Sq
 
 async def test_a_throttle_is_told_of_again_only_once_it_was_over(world: SqlWorld) -> None:
     who = await world.caller()
-    world.ledger.watch(Vigilance(strikes_to_throttle=1, strike_window=10, throttle_seconds=20), HOLD)
+    world.ledger.watch(AbusePolicy(strikes_to_throttle=1, strike_window=10, throttle_seconds=20), HOLD)
     await strike(world, who, 5)
     assert len(await told(world, "key.throttled")) == 1
     world.clock.now += 20
@@ -280,13 +280,13 @@ async def test_strikes_count_only_within_their_window(world: SqlWorld) -> None:
     assert rpm(await world.again()) == []
 
 
-@pytest.mark.parametrize("room", ["guard", "leak"])
-async def test_a_call_that_a_room_let_pass_but_wants_throttled_is_a_strike(world: SqlWorld, room: str) -> None:
+@pytest.mark.parametrize("stage", ["guard", "leak"])
+async def test_a_call_that_a_stage_let_pass_but_wants_throttled_is_a_strike(world: SqlWorld, stage: str) -> None:
     who = await world.caller()
     world.ledger.watch(STRIKES, HOLD)
-    await strike(world, who, 2, refused_by=f"{room}.throttle", outcome="ok")
+    await strike(world, who, 2, refused_by=f"{stage}.throttle", outcome="ok")
     assert rpm(await world.again()) == []
-    await strike(world, who, 1, refused_by=f"{room}.throttle", outcome="hit")
+    await strike(world, who, 1, refused_by=f"{stage}.throttle", outcome="hit")
     assert rpm(await world.again()) == [6]
 
 
@@ -313,7 +313,7 @@ async def test_a_reinstated_key_is_forgiven_its_strikes(world: SqlWorld) -> None
     who = await world.caller()
     world.ledger.watch(STRIKES, HOLD)
     await strike(world, who, 6)
-    await world.office.reinstate_key(who.key_id, actor="test")
+    await world.admin_service.reinstate_key(who.key_id, actor="test")
     world.clock.now += 1
     await strike(world, who, 2)
     who = await world.again()

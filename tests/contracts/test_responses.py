@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from app.api.stored.responses import MONTH, Kept, Responses
+from app.api.stored.responses import MONTH, Responses, StoredResponse
 from app.db.errors import LedgerError
 from app.db.schema import responses, tenants
 from app.db.store import Store
 from app.installation.secrets import Secrets
-from app.tenancy.admin import Office
+from app.tenancy.admin import AdminService
 from app.tenancy.erasure import erase
 from tests.contracts.ledger_kit import START, Clock
 
@@ -23,9 +23,9 @@ SECRETS = Secrets("the secret of an installation for tests")
 ASKED = {"id": "msg_1", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "my code is 7"}]}
 
 
-def kept(response_id: str = "resp_1", text: str = "noted") -> Kept:
+def kept(response_id: str = "resp_1", text: str = "noted") -> StoredResponse:
     said = {"id": "msg_2", "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
-    return Kept({"id": response_id, "output": [said]}, [ASKED])
+    return StoredResponse({"id": response_id, "output": [said]}, [ASKED])
 
 
 @dataclass
@@ -41,9 +41,9 @@ class World:
 @pytest.fixture
 async def world(database_url: str) -> AsyncIterator[World]:
     store, clock = Store(database_url), Clock()
-    office = Office(store, SECRETS, clock)
+    admin_service = AdminService(store, SECRETS, clock)
     for tenant in ("acme", "other"):
-        await office.create_tenant(tenant, actor="test")
+        await admin_service.create_tenant(tenant, actor="test")
     yield World(store, clock, Responses(store, SECRETS, clock))
     await store.close()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.core.ports import Span
 from app.core.vault import Names, Restorer, Vault
-from app.privacy.pseudonyms import StandIns
+from app.privacy.pseudonyms import Surrogates
 
 
 def spans(text: str, *found: tuple[str, str]) -> list[Span]:
@@ -94,7 +94,7 @@ def test_stand_ins_restore_to_the_original_however_they_are_split(
     parts: list[tuple[str, str]], cuts: list[int]
 ) -> None:
     text, found = written(parts)
-    vault = Vault(StandIns(b"key", "acme", [text]))
+    vault = Vault(Surrogates(b"key", "acme", [text]))
     hidden = vault.hide(text, found)
     assert "Ann" not in hidden
     assert "Smith" not in hidden

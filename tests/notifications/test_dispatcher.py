@@ -23,7 +23,7 @@ from app.db.errors import LedgerError
 from app.db.store import Store
 from app.installation.secrets import Secrets
 from app.notifications.dispatcher import Dispatcher, message_id, sign, verify
-from app.notifications.outbox import Notices, post
+from app.notifications.outbox import NotificationOutbox, post
 from tests.contracts.ledger_kit import START, Clock
 from tests.kit import free_port, until
 
@@ -91,13 +91,13 @@ async def sending(dispatcher: Dispatcher) -> AsyncIterator[None]:
         await dispatcher.close()
 
 
-class Desk:
+class Setup:
     """One database's notices, and a dispatcher whose outcomes are kept."""
 
     def __init__(self, url: str) -> None:
         self.clock = Clock()
         self.store = Store(url)
-        self.notices = Notices(self.store, SECRETS, self.clock)
+        self.notices = NotificationOutbox(self.store, SECRETS, self.clock)
         self.told: list[str] = []
         self.dispatcher = Dispatcher(self.notices, self.told.append, poll=0.05, clock=self.clock)
 
@@ -110,8 +110,8 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    made = Desk(f"sqlite:///{tmp_path}/ledger.db")
+async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
+    made = Setup(f"sqlite:///{tmp_path}/ledger.db")
     yield made
     await made.dispatcher.close()
     await made.store.close()
@@ -141,17 +141,17 @@ def test_a_request_without_a_header_of_the_specification_does_not_verify(missing
     assert not verify(SECRET, {name: value for name, value in headers.items() if name != missing}, b"", now=1000)
 
 
-async def test_a_receiver_that_is_down_then_broken_then_well_gets_the_notice_once(desk: Desk) -> None:
+async def test_a_receiver_that_is_down_then_broken_then_well_gets_the_notice_once(setup: Setup) -> None:
     receiver = Receiver(500, 200)
-    secret = await desk.add(receiver.url)
-    await desk.post(notice())
-    assert await desk.dispatcher.once() == 1  # refused: nobody listens
+    secret = await setup.add(receiver.url)
+    await setup.post(notice())
+    assert await setup.dispatcher.once() == 1  # refused: nobody listens
     async with receiver.up():
-        assert await desk.dispatcher.once() == 0  # not due yet
+        assert await setup.dispatcher.once() == 0  # not due yet
         for pause in (6, 11, 21, 41):
-            desk.clock.now += pause
-            await desk.dispatcher.once()
-    assert desk.told == ["failed", "failed", "delivered"]
+            setup.clock.now += pause
+            await setup.dispatcher.once()
+    assert setup.told == ["failed", "failed", "delivered"]
     (broken, first), (well, second) = receiver.got
     assert [message_id(notice())] * 2 == receiver.ids
     assert first == second
@@ -165,103 +165,103 @@ async def test_a_receiver_that_is_down_then_broken_then_well_gets_the_notice_onc
     }
 
 
-async def test_what_went_wrong_is_kept_until_it_arrives(desk: Desk) -> None:
+async def test_what_went_wrong_is_kept_until_it_arrives(setup: Setup) -> None:
     receiver = Receiver(500, 200)
-    await desk.add(receiver.url)
-    await desk.post(notice())
+    await setup.add(receiver.url)
+    await setup.post(notice())
     async with receiver.up():
-        await desk.dispatcher.once()
-        [(_, [broken])] = await desk.notices.history()
-        desk.clock.now += 6
-        await desk.dispatcher.once()
-        [(_, [well])] = await desk.notices.history()
+        await setup.dispatcher.once()
+        [(_, [broken])] = await setup.notices.history()
+        setup.clock.now += 6
+        await setup.dispatcher.once()
+        [(_, [well])] = await setup.notices.history()
     assert ("HTTP 500", None, 1) == (broken.error, broken.delivered, broken.attempts)
-    assert (None, desk.clock.now, 2, None) == (well.error, well.delivered, well.attempts, well.due)
+    assert (None, setup.clock.now, 2, None) == (well.error, well.delivered, well.attempts, well.due)
 
 
-async def test_a_redirect_is_not_followed(desk: Desk) -> None:
+async def test_a_redirect_is_not_followed(setup: Setup) -> None:
     async with Receiver(302).up() as receiver:
-        await desk.add(receiver.url)
-        await desk.post(notice())
-        await desk.dispatcher.once()
-    [(_, [sent])] = await desk.notices.history()
-    assert (["failed"], "HTTP 302", 0) == (desk.told, sent.error, receiver.elsewhere)
+        await setup.add(receiver.url)
+        await setup.post(notice())
+        await setup.dispatcher.once()
+    [(_, [sent])] = await setup.notices.history()
+    assert (["failed"], "HTTP 302", 0) == (setup.told, sent.error, receiver.elsewhere)
 
 
-async def test_after_a_day_of_failures_a_delivery_is_given_up(desk: Desk) -> None:
-    await desk.add(Receiver().url)
-    await desk.post(notice())
+async def test_after_a_day_of_failures_a_delivery_is_given_up(setup: Setup) -> None:
+    await setup.add(Receiver().url)
+    await setup.post(notice())
     for _ in range(40):
-        await desk.dispatcher.once()
-        desk.clock.now += 43_200
-    assert ["failed"] * 14 + ["given_up"] == desk.told
+        await setup.dispatcher.once()
+        setup.clock.now += 43_200
+    assert ["failed"] * 14 + ["given_up"] == setup.told
 
 
-async def test_receivers_that_hang_or_refuse_do_not_hold_up_the_others(desk: Desk) -> None:
+async def test_receivers_that_hang_or_refuse_do_not_hold_up_the_others(setup: Setup) -> None:
     hanging = await asyncio.start_server(lambda *_: asyncio.sleep(60), "127.0.0.1", 0)
     port = hanging.sockets[0].getsockname()[1]
-    await desk.add(f"http://127.0.0.1:{port}/")
-    await desk.add(Receiver().url)
+    await setup.add(f"http://127.0.0.1:{port}/")
+    await setup.add(Receiver().url)
     many = [notice(number) for number in range(5)]
     async with Receiver().up() as receiver:
-        await desk.add(receiver.url)
-        await desk.post(*many)
-        async with sending(desk.dispatcher):
+        await setup.add(receiver.url)
+        await setup.post(*many)
+        async with sending(setup.dispatcher):
             await until(lambda: len(receiver.got) == 5, 3)
     hanging.close()
     assert sorted(map(message_id, many)) == sorted(receiver.ids)
 
 
-async def test_a_nudge_sends_before_the_next_look(desk: Desk) -> None:
-    slow = Dispatcher(desk.notices, desk.told.append, poll=60, clock=desk.clock)
+async def test_a_nudge_sends_before_the_next_look(setup: Setup) -> None:
+    slow = Dispatcher(setup.notices, setup.told.append, poll=60, clock=setup.clock)
     async with Receiver().up() as receiver, sending(slow):
-        await desk.add(receiver.url)
+        await setup.add(receiver.url)
         await asyncio.sleep(0.1)
-        await desk.post(notice())
+        await setup.post(notice())
         slow.nudge()
-        await until(lambda: desk.told == ["delivered"], 3)
+        await until(lambda: setup.told == ["delivered"], 3)
 
 
-async def test_a_rotated_webhook_is_signed_with_both_secrets(desk: Desk) -> None:
+async def test_a_rotated_webhook_is_signed_with_both_secrets(setup: Setup) -> None:
     async with Receiver().up() as receiver:
-        id_, old = await desk.notices.add_webhook(receiver.url, None, [], "admin")
-        new = await desk.notices.rotate(id_, "admin")
-        await desk.post(notice())
-        await desk.dispatcher.once()
+        id_, old = await setup.notices.add_webhook(receiver.url, None, [], "admin")
+        new = await setup.notices.rotate(id_, "admin")
+        await setup.post(notice())
+        await setup.dispatcher.once()
     [(headers, body)] = receiver.got
     assert old != new
     assert [True, True] == [verify(secret, headers, body, now=START) for secret in (old, new)]
 
 
-async def test_a_notice_is_logged_once_and_the_secret_never(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_notice_is_logged_once_and_the_secret_never(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with Receiver(500).up() as receiver:
-        secret = await desk.add(receiver.url)
-        await desk.post(notice())
+        secret = await setup.add(receiver.url)
+        await setup.post(notice())
         for _ in range(3):
-            await desk.dispatcher.once()
-            desk.clock.now += 60
+            await setup.dispatcher.once()
+            setup.clock.now += 60
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert ["notice budget.threshold of tenant acme: budget/acme/1"] == warned
     assert secret not in caplog.text
 
 
-async def test_a_secret_that_cannot_be_opened_fails_only_its_own_delivery(desk: Desk) -> None:
+async def test_a_secret_that_cannot_be_opened_fails_only_its_own_delivery(setup: Setup) -> None:
     async with Receiver().up() as receiver:
-        stranger = Notices(desk.store, Secrets("the secret of another installation!"), desk.clock)
+        stranger = NotificationOutbox(setup.store, Secrets("the secret of another installation!"), setup.clock)
         theirs, _ = await stranger.add_webhook(receiver.url, None, [], "admin")
         with pytest.raises(LedgerError, match="PENSTOCK_SECRET"):
-            await desk.notices.rotate(theirs, "admin")
-        await desk.add(receiver.url)
-        await desk.post(notice())
-        await desk.dispatcher.once()
-    [(_, sent)] = await desk.notices.history()
-    assert ["delivered", "failed"] == sorted(desk.told)
+            await setup.notices.rotate(theirs, "admin")
+        await setup.add(receiver.url)
+        await setup.post(notice())
+        await setup.dispatcher.once()
+    [(_, sent)] = await setup.notices.history()
+    assert ["delivered", "failed"] == sorted(setup.told)
     assert any("PENSTOCK_SECRET" in (one.error or "") for one in sent)
 
 
-async def test_a_database_that_fails_for_a_moment_stops_no_dispatcher(desk: Desk) -> None:
-    class Shaky(Notices):
+async def test_a_database_that_fails_for_a_moment_stops_no_dispatcher(setup: Setup) -> None:
+    class Shaky(NotificationOutbox):
         asked = 0
 
         async def waiting(self) -> bool:
@@ -270,29 +270,29 @@ async def test_a_database_that_fails_for_a_moment_stops_no_dispatcher(desk: Desk
                 raise LedgerError("away")
             return await super().waiting()
 
-    shaky = Dispatcher(Shaky(desk.store, SECRETS, desk.clock), desk.told.append, poll=0.01, clock=desk.clock)
+    shaky = Dispatcher(Shaky(setup.store, SECRETS, setup.clock), setup.told.append, poll=0.01, clock=setup.clock)
     async with Receiver().up() as receiver:
-        await desk.add(receiver.url)
-        await desk.post(notice())
+        await setup.add(receiver.url)
+        await setup.post(notice())
         async with sending(shaky):
-            await until(lambda: desk.told == ["delivered"], 3)
+            await until(lambda: setup.told == ["delivered"], 3)
 
 
-async def test_a_webhook_is_sent_one_notice_at_a_time(desk: Desk) -> None:
+async def test_a_webhook_is_sent_one_notice_at_a_time(setup: Setup) -> None:
     receiver = Receiver(pause=0.1)
     many = [notice(number) for number in range(4)]
     async with receiver.up():
-        await desk.add(receiver.url)
-        await desk.post(*many)
-        async with sending(desk.dispatcher):
-            await until(lambda: len(desk.told) == 4)
+        await setup.add(receiver.url)
+        await setup.post(*many)
+        async with sending(setup.dispatcher):
+            await until(lambda: len(setup.told) == 4)
     assert (1, 4) == (receiver.peak, len(set(receiver.ids)))
 
 
-async def test_a_dispatcher_that_is_stopped_lets_what_it_sends_arrive(desk: Desk) -> None:
+async def test_a_dispatcher_that_is_stopped_lets_what_it_sends_arrive(setup: Setup) -> None:
     async with Receiver(pause=0.3).up() as receiver:
-        await desk.add(receiver.url)
-        await desk.post(notice())
-        async with sending(Dispatcher(desk.notices, desk.told.append, clock=desk.clock)):
+        await setup.add(receiver.url)
+        await setup.post(notice())
+        async with sending(Dispatcher(setup.notices, setup.told.append, clock=setup.clock)):
             await until(lambda: receiver.peak)
-        assert ["delivered"] == desk.told
+        assert ["delivered"] == setup.told

@@ -43,7 +43,7 @@ def known() -> dict[str, Labels]:
     asyncio.run(calls(metrics))
     metrics.in_flight(1)
     metrics.held(1, Decimal(1))
-    metrics.journal(1)
+    metrics.outbox(1)
     metrics.delivered("delivered")
     metrics.door("wrong_key")
     return dict(samples(metrics))
@@ -103,10 +103,10 @@ def test_every_metric_stands_in_the_table(known: dict[str, Labels]) -> None:
     [
         ("sum(rate(penstock_call_total[5m]))", "no metric penstock_call_total"),
         ('sum(rate(penstock_calls_total{tenant="acme"}[5m]))', "has no label tenant"),
-        ("sum by (room) (rate(penstock_calls_total[5m]))", "no label room"),
+        ("sum by (stage) (rate(penstock_calls_total[5m]))", "no label stage"),
         ("sum(penstock_calls_total)", "is a counter"),
         ("rate(penstock_calls_in_flight[5m])", "is a gauge"),
-        ("histogram_quantile(0.9, sum(rate(penstock_room_seconds_bucket[5m])))", "needs `le`"),
+        ("histogram_quantile(0.9, sum(rate(penstock_stage_seconds_bucket[5m])))", "needs `le`"),
         ("sum(rate(penstock_calls_total[5m]) ", r"\) expected"),
         ("sum(rate(penstock_calls_total[5m])) by", "expected"),
         ("sum by (pool) (penstock_pool_up) / sum(penstock_pool_up)", "match nothing"),

@@ -20,7 +20,7 @@ from app.core.call import CALL_ID
 from app.core.ports import UsageRow
 from app.observability.logs import Json, call_line, configure
 
-log = logging.getLogger("app.rooms.somewhere")
+log = logging.getLogger("app.stages.somewhere")
 SECRET = "the prompt's own words"
 
 
@@ -53,7 +53,7 @@ def test_a_line_is_one_json_object_with_time_level_logger_and_message(capsys: py
     log.warning("the pool %s is slow\nvery", "a")
     (line,) = lines(capsys)
     assert set(line) == {"time", "level", "logger", "message"}
-    assert (line["level"], line["logger"]) == ("WARNING", "app.rooms.somewhere")
+    assert (line["level"], line["logger"]) == ("WARNING", "app.stages.somewhere")
     assert line["message"] == "the pool a is slow\nvery"
     assert line["time"].endswith("Z")
     assert abs(datetime.now(UTC) - datetime.fromisoformat(line["time"])) < timedelta(seconds=10)
@@ -141,7 +141,7 @@ def test_a_settled_call_is_one_line_of_facts(capsys: pytest.CaptureFixture[str])
     }  # fmt: skip
 
 
-def test_what_the_rooms_noted_is_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_stages_noted_is_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
     configure("INFO", json=True)
     call_line(row(trail={"guard": {"label": SECRET}}))
     assert SECRET not in capsys.readouterr().err

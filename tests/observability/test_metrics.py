@@ -1,4 +1,4 @@
-"""Metrics of one gateway, of several in one folder, and the times that rooms note on a call."""
+"""Metrics of one gateway, of several in one folder, and the times that stages note on a call."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_call_is_counted_by_tier_outcome_and_kind_of_token() -> None:
     found = values(metrics)
     assert found['penstock_calls_total{outcome="ok",tier="small"}'] == 1
     assert found['penstock_calls_total{outcome="refused",tier="none"}'] == 1
-    assert found['penstock_refusals_total{room="guard"}'] == 1
+    assert found['penstock_refusals_total{stage="guard"}'] == 1
     assert [
         found[f'gen_ai_client_token_usage_total{{gen_ai_token_type="{kind}",tier="small"}}']
         for kind in ("input", "cached_input", "output")
@@ -108,7 +108,7 @@ def test_the_numbers_of_others_stand_beside_the_calls() -> None:
     metrics = Metrics()
     metrics.in_flight(3)
     metrics.held(2, Decimal("1.5"))
-    metrics.journal(4)
+    metrics.outbox(4)
     metrics.delivered("given_up")
     metrics.door("wrong_key")
     metrics.door("wrong_key")
@@ -145,17 +145,17 @@ async def observed(metrics: Metrics, kit: Kit, text: str = "Hello there", **para
     return made
 
 
-async def test_each_room_that_makes_a_call_wait_has_one_span_however_many_tokens_pass() -> None:
+async def test_each_stage_that_makes_a_call_wait_has_one_span_however_many_tokens_pass() -> None:
     words = " ".join(["word"] * 300)
     kit = Kit(engines={"a": FakeEngine(words), "b": FakeEngine()})
     made = await observed(Metrics(), kit)
-    rooms = [room for room, _, _ in made.spans]
+    stages = [stage for stage, _, _ in made.spans]
     assert len(kit.moderator.calls) > 10
-    assert {"scrub", "guard", "recall", "route", "generate", "moderate", "remember"} <= set(rooms)
-    assert len(set(rooms)) == len(rooms)
+    assert {"scrub", "guard", "recall", "route", "generate", "moderate", "remember"} <= set(stages)
+    assert len(set(stages)) == len(stages)
 
 
-async def test_a_rooms_span_is_what_the_call_waited_for_it() -> None:
+async def test_a_stages_span_is_what_the_call_waited_for_it() -> None:
     kit = Kit(
         scrubber=FakeScrubber(delay=0.05),
         moderator=FakeClassifier({"toxicity": ["idiot"]}, delay=0.02),
@@ -166,10 +166,10 @@ async def test_a_rooms_span_is_what_the_call_waited_for_it() -> None:
     found = values(metrics)
     asked = len(kit.moderator.calls)
     assert asked > 2
-    assert 0.05 <= found['penstock_room_seconds_sum{room="scrub"}'] < 0.5
-    assert 0.02 * asked <= found['penstock_room_seconds_sum{room="moderate"}'] < 0.02 * asked + 0.5
-    assert found['penstock_room_seconds_count{room="moderate"}'] == 1
-    assert found['penstock_room_seconds_sum{room="guard"}'] < 0.05
+    assert 0.05 <= found['penstock_stage_seconds_sum{stage="scrub"}'] < 0.5
+    assert 0.02 * asked <= found['penstock_stage_seconds_sum{stage="moderate"}'] < 0.02 * asked + 0.5
+    assert found['penstock_stage_seconds_count{stage="moderate"}'] == 1
+    assert found['penstock_stage_seconds_sum{stage="guard"}'] < 0.05
     assert made.queued is not None
     assert 0.05 <= made.queued == found['penstock_queue_seconds_sum{tier="small"}'] < 0.5
 
@@ -242,7 +242,7 @@ async def test_a_request_that_no_engine_could_take_says_nothing_of_its_pool() ->
     assert [name for name in found if name.startswith("penstock_pool_up")] == []
 
 
-async def test_a_room_left_by_an_error_or_a_hang_up_still_has_its_span() -> None:
+async def test_a_stage_left_by_an_error_or_a_hang_up_still_has_its_span() -> None:
     made = call()
     with pytest.raises(TimeoutError), made.timed("recall"):
         raise TimeoutError
@@ -255,7 +255,7 @@ async def test_a_room_left_by_an_error_or_a_hang_up_still_has_its_span() -> None
     await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.wait({task})
-    assert [room for room, _, _ in made.spans] == ["recall", "scrub"]
+    assert [stage for stage, _, _ in made.spans] == ["recall", "scrub"]
 
 
 # -- several gateways, one folder ---------------------------------------------------------------

@@ -59,7 +59,7 @@ class Collector:
         ]
 
     @property
-    def services(self) -> set[str]:
+    def ports(self) -> set[str]:
         requests = map(ExportTraceServiceRequest.FromString, self.bodies)
         resources = [resource.resource for r in requests for resource in r.resource_spans]
         return {facts(resource)["service.name"] for resource in resources}
@@ -111,7 +111,7 @@ def sent(made: Call, billed: UsageRow) -> list[Span]:
         return collector.spans
 
 
-def test_a_call_is_one_trace_with_a_span_for_each_room() -> None:
+def test_a_call_is_one_trace_with_a_span_for_each_stage() -> None:
     spans = {span.name: span for span in sent(call(), row())}
     whole = spans.pop("chat auto")
     assert {"scrub", "generate"} == set(spans)
@@ -133,7 +133,7 @@ def test_times_are_the_calls_own_on_the_wall_clock() -> None:
     assert (event.name, round((event.time_unix_nano - start) / 1e6)) == ("first token", 50)
 
 
-def test_a_room_that_ends_after_the_row_was_made_ends_within_the_call() -> None:
+def test_a_stage_that_ends_after_the_row_was_made_ends_within_the_call() -> None:
     spans = {span.name: span for span in sent(call(spans=[("settle", 1000.125, 1000.2)]), row())}
     assert spans["settle"].end_time_unix_nano == spans["chat auto"].end_time_unix_nano
 
@@ -184,10 +184,10 @@ def test_the_endpoint_may_be_the_collectors_or_its_traces_own(ending: str) -> No
         tracer.record(call(), row())
         tracer.close()
         assert collector.paths == ["/v1/traces"]
-        assert collector.services == {"penstock"}
+        assert collector.ports == {"penstock"}
 
 
-async def test_a_real_calls_trace_holds_its_rooms_and_none_of_its_text() -> None:
+async def test_a_real_calls_trace_holds_its_stages_and_none_of_its_text() -> None:
     rows: list[UsageRow] = []
 
     class Seen(Metrics):
@@ -195,7 +195,7 @@ async def test_a_real_calls_trace_holds_its_rooms_and_none_of_its_text() -> None
             rows.append(row)
 
     kit = Kit(metrics=Seen())
-    gateway = kit.gateway(recall={"rules": {"personal": True}})
+    gateway = kit.gateway(cache={"rules": {"personal": True}})
     made, _ = await run(gateway, ask("Mail zanzibar to Ada Lovelace", system="You are quagmire"))
     with collecting() as collector:
         tracer = Tracer(collector.url)

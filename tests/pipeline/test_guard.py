@@ -31,7 +31,7 @@ def by(**safety: Any) -> Principal:
 
 
 def refused(events: list[Any]) -> bool:
-    return any(isinstance(event, Refusal) and event.room == "guard" for event in events)
+    return any(isinstance(event, Refusal) and event.stage == "guard" for event in events)
 
 
 async def asked(prompt: Prompt, who: Principal = WHO, guard: Any = None, **settings: Any) -> tuple[Kit, Any, list[Any]]:
@@ -58,7 +58,7 @@ async def test_flagged_it_goes_on_and_header_trail_and_metrics_say_so(mode: str)
     assert (False, "flag") == (call.trail["guard"]["refused"], call.trail["guard"]["action"])
     assert of_call(call, settled=True)["x-penstock-guard"] == "flagged"
     assert [("ok", None)] == [(row.outcome, row.refused_by) for row in kit.rows]
-    assert b'penstock_findings_total{action="flag",room="guard"} 1.0' in kit.metrics.export()[0]
+    assert b'penstock_findings_total{action="flag",stage="guard"} 1.0' in kit.metrics.export()[0]
 
 
 async def test_throttled_it_goes_on_and_is_a_strike() -> None:
@@ -66,7 +66,7 @@ async def test_throttled_it_goes_on_and_is_a_strike() -> None:
     assert text_of(events) == f"You said: {ATTACK}"
     assert of_call(call, settled=True)["x-penstock-guard"] == "throttled"
     assert [("ok", "guard.throttle")] == [(row.outcome, row.refused_by) for row in kit.rows]
-    assert b'penstock_refusals_total{room="guard' not in kit.metrics.export()[0]
+    assert b'penstock_refusals_total{stage="guard' not in kit.metrics.export()[0]
 
 
 async def test_a_clean_prompt_has_no_finding() -> None:

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cache.faiss.index import FaissIndex
+from app.config import CachePolicy as Settings
 from app.config import Policy
-from app.config import Recall as Settings
 from app.core.call import Call
 from app.core.events import Message, Prompt, Token
 from app.core.ports import PortError, Principal, Safety
 from app.core.tasks import drain
 from app.pipeline.stages.recall import Recall, partition, replay
-from app.testing.fakes import FakeEncoder, FakeEngine, FakeIndex, FakeSame, FakeScrubber
+from app.testing.fakes import FakeEncoder, FakeEngine, FakeIndex, FakeParaphraseJudge, FakeScrubber
 from tests.kit import WHO, Kit, ask, collect, run, text_of
 
 PROVEN = ((0.99, True),) * 160
@@ -28,12 +28,12 @@ ALIKE, OTHER = "How do I boil an egg?", "How do I boil one egg?"
 
 def kit(judge: float = 0.99, **parts: Any) -> Kit:
     engines = {"a": FakeEngine("Eight minutes."), "b": FakeEngine("Eight minutes.")}
-    return Kit(engines=engines, same=FakeSame(lambda *_: judge), **parts)
+    return Kit(engines=engines, paraphrase=FakeParaphraseJudge(lambda *_: judge), **parts)
 
 
 def recall(**changes: Any) -> dict[str, Any]:
     """Settings under which nothing is left to chance."""
-    return {"recall": {"audit": 1e-9, "floor": 0.5, "prior_weight": 0, **changes}}
+    return {"cache": {"shadow_share": 1e-9, "min_similarity": 0.5, "prior_weight": 0, **changes}}
 
 
 async def trail(gateway: Any, prompt: Prompt, who: Principal = WHO) -> dict[str, Any]:
@@ -163,7 +163,9 @@ async def test_a_long_question_is_met_by_the_very_same_only() -> None:
 
 async def test_on_the_real_index_two_tenants_with_equal_prompts_each_get_their_own_answer() -> None:
     engine = FakeEngine("For acme alone.")
-    some = Kit(engines={"a": engine, "b": FakeEngine()}, same=FakeSame(lambda *_: 1.0), index=FaissIndex())
+    some = Kit(
+        engines={"a": engine, "b": FakeEngine()}, paraphrase=FakeParaphraseJudge(lambda *_: 1.0), index=FaissIndex()
+    )
     gateway = some.gateway(**recall(error=0.5))
     globex = Principal("globex", "key_2")
     await run(gateway, ask(ALIKE))
@@ -266,7 +268,7 @@ async def test_let_in_by_the_config_a_hit_restores_the_second_callers_own_data()
 
 
 @pytest.mark.parametrize("error", [PortError("cache", "gone"), RuntimeError("the secret question")])
-@pytest.mark.parametrize("port", ["index", "encoder", "same"])
+@pytest.mark.parametrize("port", ["index", "encoder", "paraphrase"])
 async def test_a_cache_that_is_down_costs_hits_and_no_call(
     port: str, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -318,8 +320,8 @@ async def test_a_hit_streams_like_an_engine_and_is_moderated_again() -> None:
 
 def test_the_defaults_hold_the_promise_of_two_percent() -> None:
     assert (Settings().error, Settings().confidence) == (0.02, 0.95)
-    assert Policy.model_fields["recall"].default == Settings()
+    assert Policy.model_fields["cache"].default == Settings()
 
 
-async def test_the_room_can_be_built_without_a_judge_or_a_seed() -> None:
+async def test_the_stage_can_be_built_without_a_judge_or_a_seed() -> None:
     Recall(FakeEncoder(), FakeIndex(), Settings(), None, random.Random(1))

@@ -12,11 +12,11 @@ import pytest
 from app.core.events import Token
 from app.core.ports import PortError, Vector
 from app.core.tasks import drain
-from app.testing.fakes import FakeEncoder, FakeEngine, FakeIndex, FakeSame
+from app.testing.fakes import FakeEncoder, FakeEngine, FakeIndex, FakeParaphraseJudge
 from tests.kit import WHO, Kit, ask, run, text_of
 
 FIRST, SECOND = "How do I boil an egg?", "How do I boil one egg?"
-RECALL: dict[str, Any] = {"audit": 1e-9, "floor": 0.5, "prior_weight": 0}
+RECALL: dict[str, Any] = {"shadow_share": 1e-9, "min_similarity": 0.5, "prior_weight": 0}
 
 
 class Recorded(FakeIndex):
@@ -42,11 +42,13 @@ def kit(*answers: str, **parts: Any) -> Kit:
             self.answer = queue.pop(0) if queue else self.answer
             return super().generate(request)
 
-    return Kit(engines={"a": Next(answers[-1]), "b": FakeEngine()}, same=FakeSame(lambda *_: 0.99), **parts)
+    return Kit(
+        engines={"a": Next(answers[-1]), "b": FakeEngine()}, paraphrase=FakeParaphraseJudge(lambda *_: 0.99), **parts
+    )
 
 
 async def learned(some: Kit) -> list[bool]:
-    gateway = some.gateway(recall=RECALL)
+    gateway = some.gateway(cache=RECALL)
     for question in (FIRST, SECOND):
         await run(gateway, ask(question))
     await drain()
@@ -82,7 +84,7 @@ async def test_nothing_is_learned_from_an_answer_that_was_cut_short_or_stopped()
     some = kit("Eight minutes.", "Nine idiot minutes.")
     assert await learned(some) == []
     some = kit("Eight minutes.")
-    gateway = some.gateway(recall=RECALL)
+    gateway = some.gateway(cache=RECALL)
     for question in (FIRST, SECOND):
         await run(gateway, ask(question, max_tokens=1))
     await drain()
@@ -97,7 +99,7 @@ async def test_nobody_waits_for_the_comparison() -> None:
             return await super().encode(texts)
 
     some = kit("Boil it for 8 minutes.", "For 8 minutes, boil it.", encoder=Slow())
-    gateway = some.gateway(recall=RECALL)
+    gateway = some.gateway(cache=RECALL)
     await run(gateway, ask(FIRST))
     started = time.perf_counter()
     _, events = await run(gateway, ask(SECOND))
@@ -126,14 +128,14 @@ async def test_a_comparison_that_fails_is_logged_without_a_word_of_the_answer(ca
 async def test_an_answer_that_ended_at_the_token_limit_is_kept_only_where_the_config_says_so() -> None:
     for rules, held in (({}, 0), ({"cut_short": True}, 1)):
         some = kit("one two three four")
-        await run(some.gateway(recall={"rules": rules}), ask(FIRST, max_tokens=2))
+        await run(some.gateway(cache={"rules": rules}), ask(FIRST, max_tokens=2))
         assert await some.index.size() == held
 
 
 @pytest.mark.parametrize("answer", ["", "  ", "x" * 40])
 async def test_an_answer_that_says_nothing_or_too_much_is_not_kept(answer: str) -> None:
     some = kit(answer)
-    await run(some.gateway(recall={"rules": {"max_answer": 30}}), ask(FIRST))
+    await run(some.gateway(cache={"rules": {"max_answer": 30}}), ask(FIRST))
     assert await some.index.size() == 0
 
 

@@ -1,4 +1,4 @@
-"""The route room: what decides beside the score, and what it tells of its decision."""
+"""The route stage: what decides beside the score, and what it tells of its decision."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from app.testing.fakes import FakeEncoder
 from tests.kit import KEY, WHO, Kit, ask, collect, policy, run, serving
 
 TIERS = {
-    name: {"above": above, "pools": {"a": 1}, "price": {"input": 1, "cached_input": 1, "output": 1}}
+    name: {"min_complexity": above, "pools": {"a": 1}, "price": {"input": 1, "cached_input": 1, "output": 1}}
     for name, above in (("small", 0), ("medium", 0.3), ("large", 0.7))
 }
 EASY, HARD = "and now?", " ".join(["word"] * 90)
-ROOMS = ["admit", "route", "generate", "settle"]
+STAGES = ["admit", "route", "generate", "settle"]
 
 
 def kit_gateway(kit: Kit | None = None, **route: Any) -> Any:
-    return (kit or Kit()).gateway(rooms=ROOMS, tiers=TIERS, route=route)
+    return (kit or Kit()).gateway(stages=STAGES, tiers=TIERS, route=route)
 
 
 def talk(*texts: str, model: str = "auto") -> Prompt:
@@ -45,24 +45,24 @@ async def decided(gateway: Any, prompt: Prompt) -> tuple[str | None, Any]:
     ],
 )
 async def test_a_trait_raises_an_easy_prompt_to_its_tier(trait: str, params: dict[str, Any]) -> None:
-    gateway = kit_gateway(at_least={trait: "medium"})
+    gateway = kit_gateway(min_tier={trait: "medium"})
     assert await decided(gateway, ask(EASY, **params)) == ("medium", trait)
     assert await decided(gateway, ask(EASY + "?")) == ("small", "score")
 
 
 async def test_a_long_prompt_takes_at_least_its_tier_though_its_question_is_short() -> None:
-    gateway = kit_gateway(at_least={"long_context": "large"}, long_context=200)
+    gateway = kit_gateway(min_tier={"long_context": "large"}, long_context=200)
     assert await decided(gateway, ask(EASY, system="lorem ipsum " * 200)) == ("large", "long_context")
 
 
 async def test_a_rule_never_lowers_what_the_score_asks_for() -> None:
-    gateway = kit_gateway(at_least={"tools": "medium"})
+    gateway = kit_gateway(min_tier={"tools": "medium"})
     prompt = ask(HARD, tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}])
     assert await decided(gateway, prompt) == ("large", "score")
 
 
 async def test_a_pinned_tier_overrules_rules_and_score() -> None:
-    gateway = kit_gateway(at_least={"tools": "large"})
+    gateway = kit_gateway(min_tier={"tools": "large"})
     prompt = ask(HARD, model="small", tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}])
     assert await decided(gateway, prompt) == ("small", None)
 
@@ -150,8 +150,8 @@ def test_the_decision_stands_in_a_header() -> None:
 @pytest.mark.parametrize(
     ("route", "fault"),
     [
-        ({"at_least": {"tools": "huge"}}, "route.at_least.tools: `huge` is not known: choose"),
-        ({"at_least": {"images": "small"}}, "at_least"),
+        ({"min_tier": {"tools": "huge"}}, "route.min_tier.tools: `huge` is not known: choose"),
+        ({"min_tier": {"images": "small"}}, "at_least"),
         ({"drift": {"shares": {"tiny": 1.0}}}, "route.drift.shares: `tiny` is not known: choose"),
         ({"drift": {"shares": {"small": 0.5}}}, "they add up to 0.5"),
     ],

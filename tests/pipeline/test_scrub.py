@@ -90,7 +90,7 @@ async def test_blocked_the_call_is_refused_and_the_error_names_the_kinds_alone()
     call, events = await said(made, ask(ASKED), by(personal="block"))
     (refusal,) = events
     assert isinstance(refusal, Refusal)
-    assert ("scrub", 400, "personal_data") == (refusal.room, refusal.error.status, refusal.error.code)
+    assert ("scrub", 400, "personal_data") == (refusal.stage, refusal.error.status, refusal.error.code)
     assert "(EMAIL_ADDRESS, PERSON, PHONE_NUMBER)" in refusal.error.message
     assert not [secret for secret in SECRETS if secret in refusal.error.message + str(call.trail)]
     assert ([], [("refused", "scrub")]) == (made.engines["a"].requests, [(r.outcome, r.refused_by) for r in made.rows])

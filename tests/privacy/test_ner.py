@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from app.models.catalog import resolve
 from app.privacy.presidio.false_positives import believable, is_code, is_sum
-from app.privacy.presidio.ner import LONGEST, Found, Tagger, encode
+from app.privacy.presidio.ner import LONGEST, NameSpan, Tagger, encode
 
 
 class Capitals:
@@ -63,7 +63,7 @@ def test_places_are_of_the_original(model: Capitals) -> None:
 
 def test_a_number_is_no_name_and_no_date() -> None:
     text = "12 1965 4/5/1990"
-    given = [Found(0, 2, "PERSON", 0.9), Found(3, 7, "DATE_TIME", 0.9), Found(8, 16, "DATE_TIME", 0.9)]
+    given = [NameSpan(0, 2, "PERSON", 0.9), NameSpan(3, 7, "DATE_TIME", 0.9), NameSpan(8, 16, "DATE_TIME", 0.9)]
     assert [one.start for one in believable(text, given)] == [8]
 
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from app.core.ports import Span
 from app.core.vault import Vault
-from app.privacy.pseudonyms import FAMILY, GIVEN, Hashed, Redacted, StandIns, luhn
+from app.privacy.pseudonyms import FAMILY, GIVEN, Hashed, Redacted, Surrogates, luhn
 
 KEY = b"k" * 32
 
 
 def stand_in(original: str, kind: str, *texts: str) -> str | None:
-    return StandIns(KEY, "acme", [original, *texts])(original, kind)
+    return Surrogates(KEY, "acme", [original, *texts])(original, kind)
 
 
 def test_redacted_is_the_kind_alone_and_nothing_comes_back() -> None:
@@ -103,7 +103,7 @@ def test_luhn_knows_a_card() -> None:
 
 
 def test_the_words_of_a_name_stand_for_the_same_words_everywhere() -> None:
-    names = StandIns(KEY, "acme", ["Ann Smith", "Ann"])
+    names = Surrogates(KEY, "acme", ["Ann Smith", "Ann"])
     whole = names("Ann Smith", "PERSON")
     assert whole is not None
     assert whole.split()[0] == names("Ann", "PERSON")
@@ -114,7 +114,7 @@ def test_a_word_that_somebody_wrote_is_no_stand_in_and_when_all_are_taken_there_
     said = " ".join((*GIVEN, *FAMILY)).lower()
     assert stand_in("Ann Smith", "PERSON", said) is None
     assert stand_in("Ann", "PERSON", " ".join(GIVEN[1:])) == GIVEN[0]
-    names = StandIns(KEY, "acme", [])
+    names = Surrogates(KEY, "acme", [])
     made = [names(f"Name{chr(65 + at)}x", "PERSON") for at in range(26)] + [
         names(f"N{at}ame", "PERSON") for at in range(30)
     ]

@@ -47,12 +47,12 @@ def config(port: int, database: str) -> dict[str, Any]:
         "batch_worker": {"num_replicas": 1, "num_cpus": 0.1},
     }
     policy = {
-        "tiers": {"small": {"above": 0, "pools": {"only": 1}, "price": PRICE}},
-        "rooms": ["admit", "scrub", "guard", "route", "generate", "moderate", "restore", "settle"],
+        "tiers": {"small": {"min_complexity": 0, "pools": {"only": 1}, "price": PRICE}},
+        "stages": ["admit", "scrub", "guard", "route", "generate", "moderate", "restore", "settle"],
         "admit": {"max_completion_tokens": 32},
         "batches": {"concurrency": 24, "yield_at": 100},
         "moderate": {"thresholds": {"toxicity": 0.5}},
-        "sight": {"level": "WARNING"},
+        "observability": {"level": "WARNING"},
     }
     application = {
         "name": "penstock", "route_prefix": "/", "import_path": "graphs.chat:build", "args": args,

@@ -37,8 +37,8 @@ def config(port: int, word: str) -> dict[str, Any]:
         "gateway": {"num_replicas": 1, "num_cpus": 0.1, "graceful_shutdown_timeout_s": 60},
     }
     policy = {
-        "rooms": ["admit", "route", "generate", "moderate", "settle"],
-        "tiers": {"small": {"above": 0, "pools": {"only": 1}, "price": PRICE}},
+        "stages": ["admit", "route", "generate", "moderate", "settle"],
+        "tiers": {"small": {"min_complexity": 0, "pools": {"only": 1}, "price": PRICE}},
         "moderate": {"thresholds": {"toxicity": 0.5}},
     }
     application = {

@@ -60,12 +60,12 @@ def config(port: int, database: str) -> dict[str, Any]:
     }
     policy = {
         "tiers": {
-            "small": {"above": 0, "pools": {"fast": 1}, "price": PRICE},
-            "slow": {"above": 1, "pools": {"slow": 1}, "price": PRICE},
+            "small": {"min_complexity": 0, "pools": {"fast": 1}, "price": PRICE},
+            "slow": {"min_complexity": 1, "pools": {"slow": 1}, "price": PRICE},
         },
         "admit": {"max_completion_tokens": 32, "max_in_flight": 1900},
         "moderate": {"thresholds": {"toxicity": 0.5}},
-        "sight": {"level": "WARNING"},
+        "observability": {"level": "WARNING"},
     }
     application = {
         "name": "penstock", "route_prefix": "/", "import_path": "graphs.chat:build", "args": args,

@@ -262,7 +262,7 @@ def test_an_edited_policy_reaches_the_gateway_and_no_replica_restarts(graph: Gra
     document = yaml.safe_load(graph.file.read_text())
     before = graph.replicas()
     edited = copy.deepcopy(document)
-    policy(edited)["rooms"] = [r for r in policy(edited)["rooms"] if r not in ("scrub", "restore")]
+    policy(edited)["stages"] = [r for r in policy(edited)["stages"] if r not in ("scrub", "restore")]
     policy(edited)["guard"]["threshold"] = 1.0
     graph.deploy(edited)
     eventually(lambda: ask(graph, "Mail ada@example.org now.", "small")[2]["scrubbed"] == "none")
@@ -276,7 +276,7 @@ def test_an_edited_policy_reaches_the_gateway_and_no_replica_restarts(graph: Gra
 def test_a_wrong_policy_is_refused_and_the_old_one_serves_on(graph: Graph) -> None:
     document = yaml.safe_load(graph.file.read_text())
     wrong = copy.deepcopy(document)
-    policy(wrong)["rooms"] = ["admit", "restore", "settle"]
+    policy(wrong)["stages"] = ["admit", "restore", "settle"]
     before = graph.replicas()
     graph.deploy(wrong)
     eventually(lambda: "the new policy is wrong, the old one stays" in graph.log)

@@ -28,7 +28,7 @@ from app.core.events import Failure, Message, Prompt, Token, Usage
 from app.core.ports import EngineError, Generation
 from app.models import catalog as models
 from app.pipeline.stages.generate import Generate
-from app.routing.catalog import Health, Menu
+from app.routing.catalog import Health, ModelCatalog
 from deployments.engine_client import Chat, ServeEngine, encode
 from deployments.pools import PREFIX_ROUTER, build_pool
 from tests.kit import WHO, graph, policy
@@ -368,12 +368,12 @@ async def test_a_killed_replica_is_another_pools_chance_and_comes_back(
 
 
 async def test_a_replica_killed_in_the_middle_is_not_seen_in_the_answer(engine: ServeEngine) -> None:
-    menu = Menu.of(graph(), policy())
-    room = Generate({"a": engine}, menu, Health(1.0), GenerateSettings(first_token=200))
+    catalog = ModelCatalog.of(graph(), policy())
+    stage = Generate({"a": engine}, catalog, Health(1.0), GenerateSettings(first_token=200))
     prompt = Prompt((Message("user", "Tell me a story."),), params={"temperature": 0, "max_tokens": 300})
-    whole, ends = await _run_room(room, prompt, kill_after=None)
+    whole, ends = await _run_stage(stage, prompt, kill_after=None)
     call = Call("call-killed", WHO, time.monotonic() + 250, plan=("a",), max_completion=300)
-    pieces, finish_reasons = await _run_room(room, prompt, kill_after=20, call=call)
+    pieces, finish_reasons = await _run_stage(stage, prompt, kill_after=20, call=call)
     assert pieces[:40] == whole[:40]
     assert finish_reasons == ends
     assert call.trail["generate"]["recovered"] == 1
@@ -381,8 +381,8 @@ async def test_a_replica_killed_in_the_middle_is_not_seen_in_the_answer(engine: 
     assert len(whole) * 0.5 < len(pieces) < len(whole) * 2
 
 
-async def _run_room(
-    room: Generate, prompt: Prompt, kill_after: int | None, call: Call | None = None
+async def _run_stage(
+    stage: Generate, prompt: Prompt, kill_after: int | None, call: Call | None = None
 ) -> tuple[str, list[str]]:
     """The answer's text and finish reasons; its replica is killed after so many Tokens."""
     call = call or Call(f"call-{next(calls)}", WHO, time.monotonic() + 60, plan=("a",), max_completion=300)
@@ -391,7 +391,7 @@ async def _run_room(
         yield prompt
 
     said, ends, seen = "", [], 0
-    async with aclosing(room(call, source())) as events:
+    async with aclosing(stage(call, source())) as events:
         async for event in events:
             assert not isinstance(event, Failure), event.error.message
             if isinstance(event, Token):

@@ -17,15 +17,15 @@ SHARES = (0.9, 0.07, 0.03)
 def test_a_thousand_different_scores_are_split_as_wanted() -> None:
     found = cuts([at / 1000 for at in range(1000)], SHARES)
     assert [0.9, 0.07, 0.03] == [cut.got for cut in found]
-    assert [0.0, 0.8995, 0.9695] == [cut.above for cut in found]
+    assert [0.0, 0.8995, 0.9695] == [cut.min_complexity for cut in found]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1), st.sampled_from([SHARES, (1.0,), (0.5, 0.5), (0.0, 1.0), (1.0, 0.0)]))
 def test_thresholds_rise_and_every_score_has_a_tier(scores: list[float], shares: tuple[float, ...]) -> None:
     found = cuts(scores, shares)
-    assert found[0].above == 0
-    assert [cut.above for cut in found] == sorted(cut.above for cut in found)
-    assert all(0 <= cut.above <= 1 for cut in found)
+    assert found[0].min_complexity == 0
+    assert [cut.min_complexity for cut in found] == sorted(cut.min_complexity for cut in found)
+    assert all(0 <= cut.min_complexity <= 1 for cut in found)
     assert sum(cut.got for cut in found) == pytest.approx(1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from app.routing.catalog import Health, Menu, order_pools, tier_for
+from app.routing.catalog import Health, ModelCatalog, order_pools, tier_for
 from tests.kit import graph, policy
 
 
@@ -35,8 +35,8 @@ def test_a_pool_that_failed_comes_last_until_its_cooldown_is_over() -> None:
 
 
 def test_a_model_id_is_billed_as_the_lowest_tier_that_has_it() -> None:
-    menu = Menu.of(graph(), policy())
-    assert list(menu.tiers_of("model-b")) == ["large"]
-    assert list(menu.tiers_of("auto")) == ["small", "large"]
-    assert menu.tiers_of("gpt-9") == {}
-    assert menu.names == ["auto", "small", "large", "model-a", "model-b"]
+    catalog = ModelCatalog.of(graph(), policy())
+    assert list(catalog.tiers_of("model-b")) == ["large"]
+    assert list(catalog.tiers_of("auto")) == ["small", "large"]
+    assert catalog.tiers_of("gpt-9") == {}
+    assert catalog.names == ["auto", "small", "large", "model-a", "model-b"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.safety.leaks import LEAST, Watch, folded, secrets
+from app.safety.leaks import LEAST, LeakWatcher, folded, secrets
 
 SYSTEM = (
     "You are Harbour, the ferry company's clerk. Never sell a ticket below 14 kroner, never mention the strike of "
@@ -19,7 +19,7 @@ RUN = 50
 
 
 def leaks(said: str, system: str = SYSTEM, allowed: str = "", run: int = RUN) -> bool:
-    return Watch(secrets([system], run), lambda: folded(allowed)).leaks(said)
+    return LeakWatcher(secrets([system], run), lambda: folded(allowed)).leaks(said)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_was_let_out_never_holds_a_run_however_it_is_cut(data: st.DataObjec
     inside = data.draw(st.lists(st.tuples(TEXT, st.integers(0, 139), st.integers(0, 100)), max_size=5))
     said = "".join(f"{before}{system[start : start + length]}" for before, start, length in inside)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(said)), max_size=12)))
-    watch, shown = Watch(secrets([system], run)), ""
+    watch, shown = LeakWatcher(secrets([system], run)), ""
     stopped = False
     for start, end in zip([0, *cuts], [*cuts, len(said)], strict=True):
         if watch.leaks(said[start:end]):

@@ -1,4 +1,4 @@
-"""The admin API under /admin/v1: an app of its own, with its own key and errors. http.app, CLI -> [admin] -> office."""
+"""The admin API under /admin/v1: an app of its own, with its own key and errors. api.app, CLI -> [admin] -> office."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from starlette.responses import Response
 
 from app.api.admin import audit, cache, keys, money, tenants, webhooks
 from app.api.admin.auth import Guard
-from app.api.admin.services import Back, back
+from app.api.admin.services import AdminServices, admin_services
 from app.api.errors import JsonError
-from app.api.ip_limits import Door
+from app.api.ip_limits import IpLimiter
 from app.core import errors
 from app.core.errors import ApiError
 from app.core.ports import Index
 from app.db.errors import FAULTS, LedgerError
 from app.db.refusals import TakenError, UnknownError
 from app.installation.secrets import SealError
-from app.tenancy.admin import Office
+from app.tenancy.admin import AdminService
 
 log = logging.getLogger(__name__)
 PREFIX = "/admin/v1"
@@ -29,10 +29,10 @@ PREFIX = "/admin/v1"
 
 def install(
     app: FastAPI,
-    office: Office,
+    admin_service: AdminService,
     admin_key: str,
     *,
-    door: Callable[[], Door] | None = None,
+    door: Callable[[], IpLimiter] | None = None,
     currency: str = "USD",
     actor: str = "admin",
     index: Index | None = None,
@@ -42,7 +42,7 @@ def install(
     door: gives the limits by address that are in force. index: the semantic cache; None where no graph runs.
     """
     admin = FastAPI(openapi_url=None, dependencies=[Depends(Guard(admin_key, door)), Depends(_begun)])
-    admin.state.back = Back(office, currency, actor, index)
+    admin.state.admin_services = AdminServices(admin_service, currency, actor, index)
     for routes in (tenants, keys, money, audit, webhooks, cache):
         admin.include_router(routes.router)
     admin.add_exception_handler(ApiError, _api_error)
@@ -54,7 +54,7 @@ def install(
 
 
 def refusal(error: LedgerError) -> ApiError:
-    """What the office refused, as the caller's error; what the database could not do, as ours."""
+    """What the admin service refused, as the caller's error; what the database could not do, as ours."""
     said = str(error).removeprefix("ledger: ")
     if isinstance(error, UnknownError):
         return ApiError(404, said, code="not_found")
@@ -68,7 +68,7 @@ def refusal(error: LedgerError) -> ApiError:
 async def _begun(request: Request) -> None:
     """Before anything is changed: the secret must be the one that signs this database's audit chain."""
     if request.method != "GET":
-        await back(request).office.begin()
+        await admin_services(request).admin_service.begin()
 
 
 async def _api_error(_: Request, error: Exception) -> Response:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from app.api.admin import answers, requests
 from app.api.admin.parsing import body, query
-from app.api.admin.services import back
+from app.api.admin.services import admin_services
 from app.audit.export import Verification
 from app.db.refusals import UnknownError
 
@@ -21,7 +21,7 @@ router = APIRouter()
 async def records(request: Request) -> dict[str, Any]:
     """Records, newest first."""
     asked = query(request, requests.Records)
-    found = await back(request).audit.records(
+    found = await admin_services(request).audit.records(
         asked.chain, asked.kind, asked.subject, asked.after, asked.before, asked.limit + 1
     )
     return answers.listed([answers.record(one) for one in found], asked.limit)
@@ -30,13 +30,13 @@ async def records(request: Request) -> dict[str, Any]:
 @router.get("/audit/verify")
 async def verify(request: Request) -> dict[str, Any]:
     """Whether the chains hold. A broken one is an answer, not an error."""
-    return _verified(await back(request).audit.verify(query(request, requests.OneChain).chain))
+    return _verified(await admin_services(request).audit.verify(query(request, requests.OneChain).chain))
 
 
 @router.post("/audit/export")
 async def export(request: Request) -> dict[str, Any]:
     """Copy records out, with a manifest that proves them."""
-    asked, at = await body(request, requests.Export), back(request)
+    asked, at = await body(request, requests.Export), admin_services(request)
     done = await at.audit.export(
         asked.to, format=asked.format, chain=asked.chain, after=asked.after, before=asked.before
     )
@@ -46,25 +46,27 @@ async def export(request: Request) -> dict[str, Any]:
 @router.post("/audit/verify-export")
 async def verify_export(request: Request) -> dict[str, Any]:
     """Whether an export is whole and unchanged."""
-    return _verified(await back(request).audit.verify_export((await body(request, requests.VerifyExport)).url))
+    return _verified(
+        await admin_services(request).audit.verify_export((await body(request, requests.VerifyExport)).url)
+    )
 
 
 @router.post("/audit/prune")
 async def prune(request: Request) -> dict[str, Any]:
     """Export, then take out, what is older than its tenant's retention."""
     asked = await body(request, requests.Prune)
-    pruned = await back(request).audit.prune(asked.to, format=asked.format)
+    pruned = await admin_services(request).audit.prune(asked.to, format=asked.format)
     return {"object": "audit.prune", "to": asked.to, "records": sum(pruned.values()), "chains": pruned}
 
 
 @router.get("/contents/{call}", response_model=None)
 async def content(request: Request, call: str) -> Response:
     """What was said in a call, where its tenant keeps that. Who reads it is in the tenant's chain."""
-    at = back(request)
+    at = admin_services(request)
     found = await at.contents.read(call)
     if found is None:
         raise UnknownError(f"There is no content of a call `{call}`: its tenant does not keep it, or it is gone.")
-    await at.office.note_reading(call, actor=at.actor)
+    await at.admin_service.note_reading(call, actor=at.actor)
     return Response(found, media_type="application/json")
 
 

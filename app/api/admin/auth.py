@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 from starlette.requests import Request
 
-from app.api.ip_limits import Door
+from app.api.ip_limits import IpLimiter
 from app.core import errors
 
 
 class Guard:
     """A dependency of every admin route. door: gives the limits by address in force, or None for none."""
 
-    def __init__(self, admin_key: str, door: Callable[[], Door] | None = None) -> None:
+    def __init__(self, admin_key: str, door: Callable[[], IpLimiter] | None = None) -> None:
         self._hash = _hash(admin_key)
         self._door = door
 

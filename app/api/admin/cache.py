@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from app.api.admin import requests
 from app.api.admin.parsing import query
-from app.api.admin.services import Back, back
+from app.api.admin.services import AdminServices, admin_services
 from app.core import errors
 from app.core.errors import ApiError
 from app.core.ports import Index, PortError
@@ -25,7 +25,7 @@ async def stock(request: Request) -> dict[str, Any]:
     """
     query(request, requests.Nothing)
     try:
-        held = await _index(back(request)).stock()
+        held = await _index(admin_services(request)).stock()
     except PortError as error:
         raise _silent() from error
     tenants = [
@@ -38,20 +38,20 @@ async def stock(request: Request) -> dict[str, Any]:
 @router.delete("/cache")
 async def forget(request: Request) -> dict[str, Any]:
     """Drop what is of this tenant, model and prompt version; `all=true` where none of them is given."""
-    asked, at = query(request, requests.Forget), back(request)
+    asked, at = query(request, requests.Forget), admin_services(request)
     which = {"tenant": asked.tenant, "model": asked.model, "version": asked.version}
     if not any(which.values()) and not asked.all:
         raise errors.bad_request(
             "Name a tenant, model or version, or send all=true to empty the cache.", "all", "missing_required_parameter"
         )
     if asked.tenant is not None:
-        await at.office.tenant(asked.tenant)
+        await at.admin_service.tenant(asked.tenant)
     entries, saving = await forgotten(at, **which)
-    await at.office.note_forgetting(which, entries, actor=at.actor)
+    await at.admin_service.note_forgetting(which, entries, actor=at.actor)
     return {"object": "cache.forgetting", **which, "entries": entries, "saving": saving}
 
 
-async def forgotten(at: Back, **which: str | None) -> tuple[int, bool | None]:
+async def forgotten(at: AdminServices, **which: str | None) -> tuple[int, bool | None]:
     """Forget it; how many entries there were, and whether the store is told too. Raises ApiError."""
     index = _index(at)
     try:
@@ -65,7 +65,7 @@ def _silent() -> ApiError:
     return ApiError(503, said, type="server_error", code="cache_unavailable", retry_after=2)
 
 
-def _index(at: Back) -> Index:
+def _index(at: AdminServices) -> Index:
     if at.index is None:
         said = "The semantic cache lives in a running graph: name it by --url or PENSTOCK_URL."
         raise ApiError(404, said, code="not_found")

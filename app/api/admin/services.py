@@ -1,4 +1,4 @@
-"""What stands behind the admin routes: the office, and what keeps proof and tells, on the same database."""
+"""What stands behind the admin routes: the admin service, and what keeps proof and tells, on the same database."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from starlette.requests import Request
 from app.audit.contents import Contents
 from app.audit.log import AuditLog
 from app.core.ports import Index
-from app.notifications.outbox import Notices
-from app.tenancy.admin import Office
+from app.notifications.outbox import NotificationOutbox
+from app.tenancy.admin import AdminService
 
 
-class Back:
+class AdminServices:
     """currency: of invoices. actor: who the audit chain says it was. index: None where no graph runs."""
 
-    def __init__(self, office: Office, currency: str, actor: str, index: Index | None = None) -> None:
-        self.office = office
-        self.audit = AuditLog(office.store, office.secrets, office.clock)
-        self.contents = Contents(office.store, office.secrets, office.clock)
-        self.notices = Notices(office.store, office.secrets, office.clock)
+    def __init__(self, admin_service: AdminService, currency: str, actor: str, index: Index | None = None) -> None:
+        self.admin_service = admin_service
+        self.audit = AuditLog(admin_service.store, admin_service.secrets, admin_service.clock)
+        self.contents = Contents(admin_service.store, admin_service.secrets, admin_service.clock)
+        self.notices = NotificationOutbox(admin_service.store, admin_service.secrets, admin_service.clock)
         self.currency = currency
         self.actor = actor
         self.index = index
 
 
-def back(request: Request) -> Back:
+def admin_services(request: Request) -> AdminServices:
     """The one that the routes were installed with."""
-    found: Back = request.app.state.back
+    found: AdminServices = request.app.state.admin_services
     return found

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from app.api.admin import answers, requests
 from app.api.admin.parsing import body, query
-from app.api.admin.services import Back, back
+from app.api.admin.services import AdminServices, admin_services
 from app.db.refusals import UnknownError
 
 router = APIRouter()
@@ -19,15 +19,15 @@ router = APIRouter()
 async def webhooks(request: Request) -> dict[str, Any]:
     """Every webhook, oldest first."""
     query(request, requests.Nothing)
-    return answers.listed([answers.webhook(one) for one in await back(request).notices.webhooks()])
+    return answers.listed([answers.webhook(one) for one in await admin_services(request).notices.webhooks()])
 
 
 @router.post("/webhooks")
 async def add_webhook(request: Request) -> dict[str, Any]:
     """A new webhook, and what its deliveries are signed with."""
-    asked, at = await body(request, requests.NewWebhook), back(request)
+    asked, at = await body(request, requests.NewWebhook), admin_services(request)
     if asked.tenant is not None:
-        await at.office.tenant(asked.tenant)
+        await at.admin_service.tenant(asked.tenant)
     webhook, secret = await at.notices.add_webhook(asked.url, asked.tenant, asked.events, at.actor)
     return await _shown(at, webhook) | {"secret": secret}
 
@@ -35,7 +35,7 @@ async def add_webhook(request: Request) -> dict[str, Any]:
 @router.post("/webhooks/{webhook}/rotate")
 async def rotate_webhook(request: Request, webhook: str) -> dict[str, Any]:
     """A new secret; the old one signs beside it for a day."""
-    at = back(request)
+    at = admin_services(request)
     shown = await _shown(at, webhook)
     return shown | {"secret": await at.notices.rotate(webhook, at.actor)}
 
@@ -43,7 +43,7 @@ async def rotate_webhook(request: Request, webhook: str) -> dict[str, Any]:
 @router.delete("/webhooks/{webhook}")
 async def remove_webhook(request: Request, webhook: str) -> dict[str, Any]:
     """Send it nothing more."""
-    at = back(request)
+    at = admin_services(request)
     await _shown(at, webhook)
     await at.notices.remove_webhook(webhook, at.actor)
     return {"id": webhook, "object": "webhook", "deleted": True}
@@ -53,11 +53,11 @@ async def remove_webhook(request: Request, webhook: str) -> dict[str, Any]:
 async def notices(request: Request) -> dict[str, Any]:
     """The last notices, newest first, each with its deliveries."""
     asked = query(request, requests.NoticePage)
-    told = await back(request).notices.history(asked.limit + 1, asked.tenant)
+    told = await admin_services(request).notices.history(asked.limit + 1, asked.tenant)
     return answers.listed([answers.notice(one, sent) for one, sent in told], asked.limit)
 
 
-async def _shown(at: Back, webhook: str) -> dict[str, Any]:
+async def _shown(at: AdminServices, webhook: str) -> dict[str, Any]:
     found = next((one for one in await at.notices.webhooks() if one.id == webhook), None)
     if found is None:
         raise UnknownError(f"There is no webhook `{webhook}`: list the webhooks to see their ids.")

@@ -1,1 +1,1 @@
-"""Anthropic's Messages API over the same rooms: route -> wire -> gateway -> answer, and faults in its own shape."""
+"""Anthropic's Messages API over the same stages: route -> wire -> gateway -> answer, and faults in its own shape."""

@@ -1,4 +1,4 @@
-"""Anthropic's messages and their content blocks, as the rooms' Messages.  wire -> [blocks].
+"""Anthropic's messages and their content blocks, as the stages' Messages.  wire -> [blocks].
 
 A user's tool results become `tool` messages, before what else the user says in the same turn.
 """
@@ -55,7 +55,7 @@ class ToolResult(Wire):
     content: Texts = ""
 
     def message(self) -> Message:
-        """For the rooms."""
+        """For the stages."""
         return Message.of("tool", texts(self.content), {"tool_call_id": self.tool_use_id})
 
 
@@ -85,7 +85,7 @@ def texts(content: Texts) -> list[str]:
 
 
 def messages(system: Texts | None, turns: Sequence[Turn]) -> tuple[Message, ...]:
-    """The conversation for the rooms. Raises ApiError (400) where a block stands in the wrong place."""
+    """The conversation for the stages. Raises ApiError (400) where a block stands in the wrong place."""
     first = [Message.of("system", texts(system))] if system else []
     return (*first, *_messages(turns))
 

@@ -98,7 +98,7 @@ def _explained(error: Exception) -> ApiError:
         return error
     if isinstance(error, PortError):
         log.error("%s", error)
-        return errors.room_unavailable(error.port)
+        return errors.stage_unavailable(error.port)
     frames = "".join(traceback.format_tb(error.__traceback__))
     log.error("%s %s\n%s", REQUEST_ID.get(), type(error).__name__, frames)
     return errors.internal()

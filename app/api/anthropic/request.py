@@ -103,7 +103,7 @@ class Counted(Wire):
         return self
 
     def prompt(self) -> Prompt:
-        """The request as the rooms know it. Raises ApiError (400)."""
+        """The request as the stages know it. Raises ApiError (400)."""
         return Prompt(messages(self.system, self.messages), self.model, self.params())
 
     def params(self) -> dict[str, Any]:

@@ -39,13 +39,13 @@ async def count_tokens(request: Request) -> Response:
     gateway: Gateway = request.app.state.gateway
     asked = read_counted(body)
     _known(gateway, asked.model)
-    counted = {"input_tokens": tokens_of(asked.prompt(), gateway.services.count)}
+    counted = {"input_tokens": tokens_of(asked.prompt(), gateway.ports.count)}
     return JSONResponse(counted, headers=id_header())
 
 
 async def _posted(request: Request) -> tuple[Principal, bytes]:
     gateway: Gateway = request.app.state.gateway
-    who = await authenticate(request, gateway.services.ledger, "messages")
+    who = await authenticate(request, gateway.ports.ledger, "messages")
     return who, await read_body(request, gateway.policy.admit.max_body_bytes)
 
 
@@ -66,5 +66,5 @@ def _open(request: Request, who: Principal, body: bytes) -> Response:
 
 
 def _known(gateway: Gateway, model: str) -> None:
-    if not gateway.menu.tiers_of(model):
-        raise errors.model_not_found(model, gateway.menu.names)
+    if not gateway.catalog.tiers_of(model):
+        raise errors.model_not_found(model, gateway.catalog.names)

@@ -36,7 +36,7 @@ class EmbeddingRequest(Wire):
     user: str | None = None
 
     def prompt(self, tokenizer: Tokenizer | None) -> Prompt:
-        """The request as the rooms know it: a message for each text. Raises ApiError (400), as `texts`."""
+        """The request as the stages know it: a message for each text. Raises ApiError (400), as `texts`."""
         messages = tuple(Message("user", text) for text in texts(self.input, tokenizer, "input"))
         params = {} if self.dimensions is None else {"dimensions": self.dimensions}
         return Prompt(messages, self.model, params, raw=True, task="embed")
@@ -53,7 +53,7 @@ def _open(post: Posted) -> Response:
     model_id = post.gateway.policy.embeddings.model_id
     if asked.model not in (EMBEDDING, model_id):
         raise errors.model_not_found(asked.model, (EMBEDDING, model_id))
-    prompt = asked.prompt(post.gateway.services.tokenizer)
+    prompt = asked.prompt(post.gateway.ports.tokenizer)
     call, events = post.gateway.open(post.who, prompt, traceparent=post.traceparent)
 
     def shape(vectors: Sequence[Vector]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from app.api.upload import receive
 from app.batches.blobs import MissingBlobError
 from app.batches.files import InUseError, new_blob, new_id
 from app.batches.model import File, Owner
-from app.batches.service import Archive
+from app.batches.service import BatchService
 from app.core import errors
 from app.pipeline.gateway import Gateway
 
@@ -26,10 +26,10 @@ SHORTEST, LONGEST = 3_600, 2_592_000
 MOST = 10_000
 
 
-async def owner(request: Request, scope: str) -> tuple[Archive, Owner]:
+async def owner(request: Request, scope: str) -> tuple[BatchService, Owner]:
     """Whose files and batches the request is about. Raises ApiError."""
     gateway: Gateway = request.app.state.gateway
-    who = await authenticate(request, gateway.services.ledger, scope)
+    who = await authenticate(request, gateway.ports.ledger, scope)
     return request.app.state.archive, Owner(who.tenant, who.project, who.key_id)
 
 
@@ -143,7 +143,7 @@ def limit_of(request: Request, usual: int, most: int) -> int:
     return int(said)
 
 
-async def _found(archive: Archive, whose: Owner, file_id: str) -> File:
+async def _found(archive: BatchService, whose: Owner, file_id: str) -> File:
     found = await archive.files.get(whose, file_id)
     if found is None:
         raise errors.file_not_found(file_id)

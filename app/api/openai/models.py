@@ -23,14 +23,14 @@ def _names(gateway: Gateway) -> list[str]:
     """Each once: a pool's model may be called like the encoder's."""
     policy = gateway.policy
     judges = (EMBEDDING, policy.embeddings.model_id, MODERATION, policy.moderations.model_id)
-    return list(dict.fromkeys((*gateway.menu.names, *judges)))
+    return list(dict.fromkeys((*gateway.catalog.names, *judges)))
 
 
 @router.get("/v1/models")
 async def models(request: Request) -> dict[str, Any]:
     """Everything that `model` may be, on one endpoint or another."""
     gateway: Gateway = request.app.state.gateway
-    await authenticate(request, gateway.services.ledger, "models")
+    await authenticate(request, gateway.ports.ledger, "models")
     return {"object": "list", "data": [_model(gateway, name) for name in _names(gateway)]}
 
 
@@ -38,7 +38,7 @@ async def models(request: Request) -> dict[str, Any]:
 async def model(request: Request, name: str) -> dict[str, Any]:
     """One of them."""
     gateway: Gateway = request.app.state.gateway
-    await authenticate(request, gateway.services.ledger, "models")
+    await authenticate(request, gateway.ports.ledger, "models")
     if name not in (names := _names(gateway)):
         raise errors.model_not_found(name, names)
     return _model(gateway, name)

@@ -56,10 +56,10 @@ def of_call(call: Call, thresholds: Mapping[str, float], model_id: str) -> dict[
             "type": "moderation_results",
             "model": model_id,
             "results": [
-                {"type": "moderation_result", "model": model_id, **result(_scores(call.trail.get(room)), thresholds)}
+                {"type": "moderation_result", "model": model_id, **result(_scores(call.trail.get(stage)), thresholds)}
             ],
         }
-        for side, room in (("input", "screen"), ("output", "moderate"))
+        for side, stage in (("input", "screen"), ("output", "moderate"))
     }
 
 

@@ -50,7 +50,7 @@ class ModerationRequest(Wire):
         return ["\n".join(parts)] if parts else [one for one in self.input if isinstance(one, str)]
 
     def prompt(self) -> Prompt:
-        """The request as the rooms know it."""
+        """The request as the stages know it."""
         messages = tuple(Message("user", text) for text in self.texts)
         return Prompt(messages, self.model or MODERATION, raw=True, task="classify")
 

@@ -76,23 +76,23 @@ async def detokenize(request: Request) -> dict[str, Any]:
 
 async def _read(request: Request) -> tuple[Gateway, dict[str, Any]]:
     gateway: Gateway = request.app.state.gateway
-    await authenticate(request, gateway.services.ledger, "chat")
+    await authenticate(request, gateway.ports.ledger, "chat")
     return gateway, load(await read_body(request, gateway.policy.admit.max_body_bytes))
 
 
 def _contexts(gateway: Gateway, model: str) -> list[int]:
     """How long each pool's context is that may answer for `model`. Raises ApiError (404)."""
-    menu = gateway.menu
-    if not menu.tiers_of(model):
-        raise errors.model_not_found(model, menu.names)
-    pools = menu.context if model == "auto" else menu.pools_for(model, menu.tier_of(model))
-    return [menu.context[pool] for pool in pools]
+    catalog = gateway.catalog
+    if not catalog.tiers_of(model):
+        raise errors.model_not_found(model, catalog.names)
+    pools = catalog.context if model == "auto" else catalog.pools_for(model, catalog.tier_of(model))
+    return [catalog.context[pool] for pool in pools]
 
 
 def _tokenizer(gateway: Gateway, param: str) -> Tokenizer:
-    if gateway.services.tokenizer is None:
+    if gateway.ports.tokenizer is None:
         raise errors.no_tokenizer(param)
-    return gateway.services.tokenizer
+    return gateway.ports.tokenizer
 
 
 def _ids(asked: TokenizeRequest, tokenizer: Tokenizer) -> list[int]:

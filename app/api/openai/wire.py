@@ -188,7 +188,7 @@ class ChatRequest(Wire):
         return self
 
     def prompt(self) -> Prompt:
-        """The request as the rooms know it."""
+        """The request as the stages know it."""
         sent = {name: plain(value) for name in ENGINE_FIELDS if (value := getattr(self, name)) is not None}
         version = (self.metadata or {}).get(VERSION, "")
         return Prompt(tuple(message.message() for message in self.messages), self.model, sent, version=version)

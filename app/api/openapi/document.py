@@ -20,7 +20,7 @@ REF = "#/components/schemas/{model}"
 Schema = dict[str, Any]
 
 WHY = {
-    400: "The request is wrong, or a room refused it; `param` names the part.",
+    400: "The request is wrong, or a stage refused it; `param` names the part.",
     401: "No API key, or a wrong one.",
     403: "The key may not do this.",
     404: "There is no such thing: `model_not_found` for a model.",
@@ -28,9 +28,9 @@ WHY = {
     413: "The body is too large.",
     429: "A rate limit (`rate_limit_exceeded`) or a budget (`insufficient_quota`) is reached.",
     500: "The server broke.",
-    503: "Overloaded, or a room, pool or the ledger does not answer.",
+    503: "Overloaded, or a stage, pool or the ledger does not answer.",
     504: "The call passed its deadline.",
-    529: "Overloaded, or a room, pool or the ledger does not answer.",
+    529: "Overloaded, or a stage, pool or the ledger does not answer.",
 }
 
 
@@ -61,7 +61,7 @@ CALL_HEADERS: dict[str, Schema] = {
     "x-penstock-pool": _header("The pool that answered."),
     "x-penstock-region": _header("Where the pool stands."),
     "x-penstock-cache": _header("`hit`, `miss` or `bypass`, of the semantic cache."),
-    "x-penstock-recall": _header("What the cache found, and why: `result=bypass; why=time`."),
+    "x-penstock-cache-decision": _header("What the cache found, and why: `result=bypass; why=time`."),
     "x-penstock-complexity": _header("The score that picked the tier."),
     "x-penstock-route": _header(
         "Why this tier, of an `auto` call: its score, the threshold that it reached, and what decided: `score`, "

@@ -185,7 +185,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Tokens to text", judged.Detokenized, DetokenizeRequest, {"tokens": [1, 2]}, errors=PLAIN_POSTED
     ),
     ("GET", "/v1/penstock/calls/{call}"): Operation(
-        "A call as billed, and what each room did to it", judged.Facts, errors=(404, *READ)
+        "A call as billed, and what each stage did to it", judged.Facts, errors=(404, *READ)
     ),
     ("GET", "/v1/penstock/graph"): Operation(
         "What stands in the graph, and whether it answers", judged.Facts, errors=READ

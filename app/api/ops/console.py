@@ -1,4 +1,4 @@
-"""`GET /console`: the page on which a person tries the API and sees what each room did. Static files of app/console.
+"""`GET /console`: the page on which a person tries the API and sees what each stage did. Static files of app/console.
 
 The page is for everybody, its data is not: it asks /v1 and /admin/v1 with the key that is typed into it.
 """

@@ -19,7 +19,7 @@ async def healthz() -> Response:
 
 @router.get("/readyz", response_model=None)
 async def readyz(request: Request) -> Response:
-    """200 when a call would find every room it needs; 503 names what does not answer."""
+    """200 when a call would find every stage it needs; 503 names what does not answer."""
     gateway: Gateway = request.app.state.gateway
     waiting = await gateway.waiting_for()
     status = {"status": "not ready", "waiting_for": waiting} if waiting else {"status": "ready"}

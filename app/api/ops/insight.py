@@ -27,7 +27,7 @@ from app.core import errors
 from app.core.ports import Principal
 from app.db.refusals import UnknownError
 from app.pipeline.gateway import Gateway
-from app.tenancy.admin import Office
+from app.tenancy.admin import AdminService
 
 router = APIRouter(prefix="/v1/penstock")
 MINUTES = 5
@@ -47,12 +47,16 @@ class Span(BaseModel):
 
 @router.get("/calls/{call}", response_model=None)
 async def one_call(request: Request, call: str) -> Response:
-    """A call as billed, and what each room did to it. trail: null once its record was pruned."""
-    who, office = await _who(request), _office(request)
-    row = await office.store.read(partial(calls.find, tenant=who.tenant, call=call)) if _ID.fullmatch(call) else None
+    """A call as billed, and what each stage did to it. trail: null once its record was pruned."""
+    who, admin_service = await _who(request), _office(request)
+    row = (
+        await admin_service.store.read(partial(calls.find, tenant=who.tenant, call=call))
+        if _ID.fullmatch(call)
+        else None
+    )
     if row is None:
         raise errors.call_not_found(call)
-    log = AuditLog(office.store, office.secrets, office.clock)
+    log = AuditLog(admin_service.store, admin_service.secrets, admin_service.clock)
     records = await log.records(chain=who.tenant, kind="call", subject=call, limit=1)
     trail = orjson.loads(records[0].data)["trail"] if records else None
     return _answer({**_told(answers.usage(row)), "object": "penstock.call", "trail": trail})
@@ -60,21 +64,23 @@ async def one_call(request: Request, call: str) -> Response:
 
 @router.get("/graph", response_model=None)
 async def graph(request: Request) -> Response:
-    """Rooms in order, tiers, pools; whether they answer; the tenant's calls of the last minutes, by pool."""
-    who, office = await _who(request), _office(request)
+    """Stages in order, tiers, pools; whether they answer; the tenant's calls of the last minutes, by pool."""
+    who, admin_service = await _who(request), _office(request)
     gateway: Gateway = request.app.state.gateway
-    since = office.clock() - MINUTES * 60
-    sums = {one.group: one for one in await usage_by(office.store, "pool", since=since, tenant=who.tenant)}
+    since = admin_service.clock() - MINUTES * 60
+    sums = {one.group: one for one in await usage_by(admin_service.store, "pool", since=since, tenant=who.tenant)}
     well = await gateway.pulse()
     body = {
         "object": "penstock.graph",
         "minutes": MINUTES,
-        "rooms": [_room(gateway, name, well) for name in gateway.policy.rooms],
+        "stages": [_stage(gateway, name, well) for name in gateway.policy.stages],
         "tiers": [
-            {"name": name, "above": tier.above, "pools": dict(tier.pools)}
-            for name, tier in sorted(gateway.policy.tiers.items(), key=lambda item: item[1].above)
+            {"name": name, "min_complexity": tier.min_complexity, "pools": dict(tier.pools)}
+            for name, tier in sorted(gateway.policy.tiers.items(), key=lambda item: item[1].min_complexity)
         ],
-        "pools": [_pool(gateway, name, well[f"pool {name}"], sums.get(name)) for name in sorted(gateway.menu.context)],
+        "pools": [
+            _pool(gateway, name, well[f"pool {name}"], sums.get(name)) for name in sorted(gateway.catalog.context)
+        ],
         "calls": _traffic(list(sums.values())),
     }
     return _answer(body)
@@ -83,19 +89,19 @@ async def graph(request: Request) -> Response:
 @router.get("/usage", response_model=None)
 async def usage(request: Request) -> Response:
     """What the tenant spent, by day, model and tier; what is left of the budgets that this key draws on."""
-    who, office = await _who(request), _office(request)
+    who, admin_service = await _who(request), _office(request)
     gateway: Gateway = request.app.state.gateway
-    since = (office.clock() // _DAY - query(request, Span).days + 1) * _DAY
+    since = (admin_service.clock() // _DAY - query(request, Span).days + 1) * _DAY
     by = {}
     for what in ("day", "model", "tier"):
-        sums = await usage_by(office.store, what, since=since, tenant=who.tenant)
+        sums = await usage_by(admin_service.store, what, since=since, tenant=who.tenant)
         by[what] = [_told(answers.summary(one)) for one in sums]
     body = {
         "object": "penstock.usage",
         "tenant": who.tenant,
         "currency": gateway.graph.state.currency,
         "since": since,
-        "budgets": [found for owner in who.owners if (found := await _budget(office, owner))],
+        "budgets": [found for owner in who.owners if (found := await _budget(admin_service, owner))],
         "by": by,
     }
     return _answer(body)
@@ -106,12 +112,12 @@ async def usage(request: Request) -> Response:
 
 async def _who(request: Request) -> Principal:
     gateway: Gateway = request.app.state.gateway
-    return await authenticate(request, gateway.services.ledger, "models")
+    return await authenticate(request, gateway.ports.ledger, "models")
 
 
-def _office(request: Request) -> Office:
-    office: Office = request.app.state.office
-    return office
+def _office(request: Request) -> AdminService:
+    admin_service: AdminService = request.app.state.admin_service
+    return admin_service
 
 
 def _answer(body: Mapping[str, Any]) -> Response:
@@ -122,14 +128,14 @@ def _told(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name not in _OURS}
 
 
-async def _budget(office: Office, owner: str) -> dict[str, Any] | None:
+async def _budget(admin_service: AdminService, owner: str) -> dict[str, Any] | None:
     try:
-        return answers.budget(await office.balance(owner))
+        return answers.budget(await admin_service.balance(owner))
     except UnknownError:
         return None
 
 
-def _room(gateway: Gateway, name: str, well: Mapping[str, bool]) -> dict[str, Any]:
+def _stage(gateway: Gateway, name: str, well: Mapping[str, bool]) -> dict[str, Any]:
     needs = gateway.needs(name)
     pools = [answers for thing, answers in well.items() if thing.startswith("pool ")]
     answers = any(pools) if name == "generate" else all(well[need] for need in needs)
@@ -139,9 +145,9 @@ def _room(gateway: Gateway, name: str, well: Mapping[str, bool]) -> dict[str, An
 def _pool(gateway: Gateway, name: str, answers: bool, sums: Summary | None) -> dict[str, Any]:  # noqa: FBT001 - private
     return {
         "name": name,
-        "model": gateway.menu.model_ids[name],
+        "model": gateway.catalog.model_ids[name],
         "kind": gateway.graph.pools[name].kind,
-        "region": gateway.menu.regions[name],
+        "region": gateway.catalog.regions[name],
         "tiers": [tier for tier, about in gateway.policy.tiers.items() if name in about.pools],
         "answers": answers,
         "rests": not gateway.health.well(name),

@@ -24,7 +24,7 @@ MONTH = 30 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredResponse:
     """A response as it was sent, and every item that it was made from, those of earlier responses first."""
 
     response: Mapping[str, Any]
@@ -63,7 +63,7 @@ class Responses:
         self._clock = clock
         self._keep = keep
 
-    async def keep(self, tenant: str, kept: Kept) -> bool:
+    async def keep(self, tenant: str, kept: StoredResponse) -> bool:
         """Seal and store it under its id. False where there is no such tenant, or it was erased."""
         response_id, now = kept.response["id"], self._clock()
         plain = orjson.dumps([kept.response, kept.items])
@@ -79,7 +79,7 @@ class Responses:
 
         return await self._store.write(work)
 
-    async def read(self, tenant: str, response_id: str) -> Kept | None:
+    async def read(self, tenant: str, response_id: str) -> StoredResponse | None:
         """The tenant's response of this id; None when there is none, or no longer."""
         values = {"which": response_id, "whose": tenant, "now": self._clock()}
         row = await self._store.read(lambda connection: connection.execute(_READ, values).first())
@@ -89,7 +89,7 @@ class Responses:
             plain = self._secrets.sealer_of(row.data_key).open(row.body, _about(tenant, response_id))
         except SealError as error:
             raise LedgerError(f"A kept response cannot be read: {error}.") from error
-        return Kept(*orjson.loads(plain))
+        return StoredResponse(*orjson.loads(plain))
 
     async def delete(self, tenant: str, response_id: str) -> bool:
         """Whether there was one. Later responses that went on from it hold its items, and stay."""

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from app.billing.budgets import Pace, crossed, period_start
-from app.core.ports import Limit, Principal, Vigilance
+from app.core.ports import AbusePolicy, Limit, Principal
 
 _PARTS = attrgetter(*(part.name for part in fields(Limit)))  # not astuple, which copies deeply
 
@@ -27,7 +27,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Reserved:
     """A reservation as the database keeps it. names: what was asked for; they count against limits of their own."""
 
     id: str
@@ -63,7 +63,7 @@ class Held:
         }
 
     @classmethod
-    def of(cls, row: Any) -> Held:
+    def of(cls, row: Any) -> Reserved:
         """The reservation of a row."""
         taken = tuple(Taken(Limit(*parts[:-1]), parts[-1]) for parts in orjson.loads(row.taken))
         names = tuple(filter(None, row.names.split("\t")))
@@ -122,7 +122,7 @@ class Account:
             self.alerted = percent
             yield percent
 
-    def paced(self, cost: int, now: float, rules: Vigilance) -> bool:
+    def paced(self, cost: int, now: float, rules: AbusePolicy) -> bool:
         """Bring the pace up to date with `cost`; whether it runs away. One that did starts anew."""
         before = Pace(self.fast, self.norm, self.rated).after(0, now, rules.breaker_window, rules.breaker_norm)
         after = before.after(cost, now, rules.breaker_window, rules.breaker_norm)

@@ -1,4 +1,4 @@
-"""Budgets as the operator sees and sets them. tenants, keys, office -> [balances] -> SQL.
+"""Budgets as the operator sees and sets them. tenants, keys, admin service -> [balances] -> SQL.
 
 Every function takes a Connection. An account changes only under its tenant's lock, as in the ledger's transactions:
 callers that write hold it.

@@ -1,4 +1,4 @@
-"""Decide reservations and settlements on what is known of their tenants. transactions reads -> [books] -> it writes.
+"""Decide reservations and settlements on what is known of their tenants. transactions reads -> [decisions] -> it writes.
 
 No SQL here: `Books` is what one transaction read under its locks, the decisions are plain arithmetic on it, and
 what changed is written back by the same transaction. Money in nano (1e-9), times in Unix seconds.
@@ -13,9 +13,9 @@ from typing import Any
 
 from app.audit.records import Entry
 from app.billing import rate_limits
-from app.billing.ledger.accounts import Account, Held, Taken
+from app.billing.ledger.accounts import Account, Reserved, Taken
 from app.billing.rate_limits import Bucket
-from app.core.ports import Denied, Limit, Notice, Principal, Reservation, UsageRow, Vigilance, Window
+from app.core.ports import AbusePolicy, Denied, Limit, Notice, Principal, Reservation, UsageRow, Window
 from app.db.schema import from_nano, to_nano
 
 
@@ -69,18 +69,18 @@ Op = Reserve | Settle
 
 
 @dataclass(slots=True)
-class Books:
+class LedgerTransaction:
     """What the transaction read, and what it is to write."""
 
     now: float
-    vigilance: Vigilance
+    abuse_policy: AbusePolicy
     accounts: dict[str, Account]
-    held: dict[str, Held]
+    held: dict[str, Reserved]
     buckets: dict[tuple[str, str], Bucket]
     billed: set[str]  # of the rows to settle, those written before
     live: Counter[tuple[str, str]] = field(default_factory=Counter)  # (owner, name) -> calls on their way
     dropped: list[str] = field(default_factory=list)
-    made: dict[str, Held] = field(default_factory=dict)
+    made: dict[str, Reserved] = field(default_factory=dict)
     rows: list[UsageRow] = field(default_factory=list)
     touched: set[tuple[str, str]] = field(default_factory=set)
     entries: list[Entry] = field(default_factory=list)
@@ -136,13 +136,13 @@ class Books:
             taken.append(Taken(limit, amount))
         return taken
 
-    def _hold(self, op: Reserve, old: Held | None, taken: list[Taken], hold: float) -> Reservation:
+    def _hold(self, op: Reserve, old: Reserved | None, taken: list[Taken], hold: float) -> Reservation:
         for one in taken:
             left = self._bucket(one.limit)
             self._put(one.limit, Bucket(left.level - one.amount, left.updated))
         if old is not None:
             self._forget(old)
-        made = Held(
+        made = Reserved(
             op.id,
             op.who.key_id,
             op.who.project,
@@ -173,7 +173,7 @@ class Books:
         if held := self.held.get(op.id):
             self._release(held, used)
 
-    def _release(self, held: Held, used: int) -> None:
+    def _release(self, held: Reserved, used: int) -> None:
         for account in (self.accounts[owner] for owner in held.owners):
             account.reserve(-held.cost)
         for taken in held.taken:
@@ -189,7 +189,7 @@ class Books:
                 self._release(held, 0)
                 self._record(held.tenant, "reservation.expired", held.id, key=held.key_id, cost=held.cost)
 
-    def _forget(self, held: Held) -> None:
+    def _forget(self, held: Reserved) -> None:
         self.held.pop(held.id, None)
         self.live.subtract(held.counted())
         if self.made.pop(held.id, None) is None:
@@ -200,7 +200,7 @@ class Books:
     def _alert(self) -> None:
         """Tell of each percentage of a budget that this batch reached."""
         for account in self.accounts.values():
-            for percent in account.alerts(self.vigilance.alerts):
+            for percent in account.alerts(self.abuse_policy.alerts):
                 facts = {
                     "account": account.id,
                     "percent": percent,
@@ -218,7 +218,7 @@ class Books:
 
     def _brake(self, row: UsageRow) -> None:
         """Pause a tenant whose spending runs away."""
-        rules, account = self.vigilance, self.accounts[f"tenant:{row.tenant}"]
+        rules, account = self.abuse_policy, self.accounts[f"tenant:{row.tenant}"]
         if not rules.breaker_multiple or not row.cost:
             return
         if account.paced(to_nano(row.cost), self.now, rules) and row.tenant not in self.pauses:
@@ -257,7 +257,7 @@ class Books:
                 yield limit.kind, rate_limits.window(self._bucket(limit), limit)
 
 
-def _asked(op: Reserve, old: Held | None) -> list[Limit]:
+def _asked(op: Reserve, old: Reserved | None) -> list[Limit]:
     """The limits that the call must fit and was not counted against before."""
     counted = {(taken.limit.owner, taken.limit.name) for taken in old.taken} if old else set()
     on_its_way = {"*", *old.names} if old else set()

@@ -16,13 +16,13 @@ from sqlalchemy import select
 
 from app.billing.ledger.decisions import Op, Reserve, Settle
 from app.billing.ledger.transactions import Rules, apply, release_expired
-from app.core.ports import Denied, Principal, Reservation, UsageRow, Vigilance
+from app.core.ports import AbusePolicy, Denied, Principal, Reservation, UsageRow
 from app.db.errors import LedgerError, outage
 from app.db.group_commit import Batcher
 from app.db.schema import from_nano, tenants, to_nano
 from app.db.store import Store
 from app.installation.secrets import Secrets
-from app.tenancy.identity import Found, digest, look_up
+from app.tenancy.identity import Identity, digest, look_up
 
 __all__ = ["LedgerError", "SqlLedger"]
 
@@ -48,8 +48,8 @@ class SqlLedger:
         self._clock = clock
         self._rules = Rules(hold, secrets.audit_key)
         self._writes: Batcher[Op, Reservation | Denied | None] = Batcher(self._apply, abandoned=self._abandoned)
-        self._lookups: Batcher[str, Found | None] = Batcher(self._look_up)
-        self._known: OrderedDict[str, tuple[float, Found | None]] = OrderedDict()
+        self._lookups: Batcher[str, Identity | None] = Batcher(self._look_up)
+        self._known: OrderedDict[str, tuple[float, Identity | None]] = OrderedDict()
 
     # -- the port --------------------------------------------------------------------------------
 
@@ -94,9 +94,9 @@ class SqlLedger:
 
     # -- for the gateway -------------------------------------------------------------------------
 
-    def watch(self, vigilance: Vigilance, hold: float) -> None:
+    def watch(self, abuse_policy: AbusePolicy, hold: float) -> None:
         """What settling a call may set off from now on. hold: seconds until an unsettled reservation is released."""
-        self._rules = replace(self._rules, vigilance=vigilance, hold=hold)
+        self._rules = replace(self._rules, abuse_policy=abuse_policy, hold=hold)
 
     async def sweep(self) -> tuple[int, Decimal]:
         """Release every expired reservation of any tenant; how many are held after that, and their money."""
@@ -138,7 +138,7 @@ class SqlLedger:
             self._writes.post(Settle(op.id, who, None), asyncio.get_running_loop().create_future())
         return isinstance(op, Reserve)
 
-    async def _look_up(self, hashes: Sequence[str]) -> Sequence[Found | None]:
+    async def _look_up(self, hashes: Sequence[str]) -> Sequence[Identity | None]:
         asked = self._clock()
         found = await self.store.read(lambda connection: look_up(connection, hashes, asked))
         for hashed in hashes:

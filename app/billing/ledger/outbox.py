@@ -1,4 +1,4 @@
-"""No usage row is lost: not with the database away, not with the gateway killed. settle -> [journal] -> ledger.
+"""No usage row is lost: not with the database away, not with the gateway killed. settle -> [settlement outbox] -> ledger.
 
 Calls on their way are written to disk about once a second, as the rows to bill should this process die. A row that
 the ledger does not take is kept there too, and settled when it does. What dead processes left is taken over.
@@ -33,7 +33,7 @@ AGAIN = 60.0
 _TURN = 50  # snapshots between two turns of the event loop
 
 
-class Journal:
+class SettlementOutbox:
     """The Journal port on files in `folder`. Run `run()` beside the gateway, and `aclose()` when it ends.
 
     clock: Unix seconds, for when to look for the dead. every: seconds between snapshots of the calls on their way.

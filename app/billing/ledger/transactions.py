@@ -1,4 +1,4 @@
-"""Run a batch of reservations and settlements as one transaction. batcher -> [transactions] -> books, statements.
+"""Run a batch of reservations and settlements as one transaction. group_commit -> [transactions] -> decisions, statements.
 
 The batch's tenants are locked first (SQLite: the one write lock; PostgreSQL: their rows, in the order of ids), and
 all that belongs to a tenant changes only under that lock: what is read here holds until the commit, over all
@@ -16,11 +16,11 @@ from sqlalchemy import Connection
 
 from app.audit.chain import append
 from app.audit.records import Entry
-from app.billing.ledger.accounts import Account, Held, blank
-from app.billing.ledger.decisions import Books, Op, Settle
+from app.billing.ledger.accounts import Account, Reserved, blank
+from app.billing.ledger.decisions import LedgerTransaction, Op, Settle
 from app.billing.ledger.strikes import strike
 from app.billing.rate_limits import Bucket
-from app.core.ports import Denied, Reservation, UsageRow, Vigilance
+from app.core.ports import AbusePolicy, Denied, Reservation, UsageRow
 from app.db import statements
 from app.db.schema import to_nano
 from app.notifications import outbox
@@ -35,14 +35,14 @@ class Rules:
 
     hold: float
     audit_key: bytes
-    vigilance: Vigilance = field(default_factory=Vigilance)
+    abuse_policy: AbusePolicy = field(default_factory=AbusePolicy)
 
 
 def apply(connection: Connection, ops: Sequence[Op], now: float, rules: Rules) -> list[Reservation | Denied | None]:
     """Return each operation's result, in order. now: Unix seconds."""
-    books = _open(connection, ops, now, rules.vigilance)
-    results = books.decide(ops, rules.hold)
-    _close(connection, books, rules)
+    transaction = _open(connection, ops, now, rules.abuse_policy)
+    results = transaction.decide(ops, rules.hold)
+    _close(connection, transaction, rules)
     return results
 
 
@@ -50,31 +50,33 @@ def release_expired(connection: Connection, now: float, rules: Rules) -> tuple[i
     """Release every expired reservation; how many are held after that, and their nano."""
     tenants = list(connection.execute(statements.EXPIRED, {"now": now}).scalars())
     if tenants:
-        books = _read(connection, tenants, [], now, rules.vigilance)
-        books.decide([], rules.hold)
-        _close(connection, books, rules)
+        transaction = _read(connection, tenants, [], now, rules.abuse_policy)
+        transaction.decide([], rules.hold)
+        _close(connection, transaction, rules)
     calls, nano = connection.execute(statements.HELD_NOW).one()
     return int(calls), int(nano)
 
 
-def _open(connection: Connection, ops: Sequence[Op], now: float, vigilance: Vigilance) -> Books:
-    return _read(connection, list({op.tenant for op in ops}), ops, now, vigilance)
+def _open(connection: Connection, ops: Sequence[Op], now: float, abuse_policy: AbusePolicy) -> LedgerTransaction:
+    return _read(connection, list({op.tenant for op in ops}), ops, now, abuse_policy)
 
 
-def _read(connection: Connection, tenants: list[str], ops: Sequence[Op], now: float, vigilance: Vigilance) -> Books:
+def _read(
+    connection: Connection, tenants: list[str], ops: Sequence[Op], now: float, abuse_policy: AbusePolicy
+) -> LedgerTransaction:
     known = set(connection.execute(statements.LOCK_TENANTS, {"names": tenants}).scalars())
     if strangers := {op.tenant for op in ops if isinstance(op, Settle) and op.row} - known:
         known |= _adopt(connection, sorted(strangers), tenants, now)
     about = {"names": tenants, "now": now, "ids": [op.id for op in ops]}
-    held = [Held.of(row) for row in connection.execute(statements.READ_HELD, about)]
+    held = [Reserved.of(row) for row in connection.execute(statements.READ_HELD, about)]
     owners = {owner: op.tenant for op in (*ops, *held) for owner in op.owners if op.tenant in known}
     rows = [op.row.id for op in ops if isinstance(op, Settle) and op.row]
     billed = connection.execute(statements.READ_BILLED, {"ids": rows}).scalars() if rows else ()
     levels = connection.execute(statements.READ_BUCKETS, {"owners": list(owners)})
     counts = not all(isinstance(op, Settle) or not op.counts for op in ops)
-    return Books(
+    return LedgerTransaction(
         now,
-        vigilance,
+        abuse_policy,
         _accounts(connection, owners, now),
         {one.id: one for one in held},
         {(row.owner, row.name): Bucket(row.level, row.updated) for row in levels},
@@ -97,7 +99,7 @@ def _live(connection: Connection, tenants: list[str]) -> Counter[tuple[str, str]
     live: Counter[tuple[str, str]] = Counter()
     for row in connection.execute(statements.COUNT_HELD, {"names": tenants}):
         names = tuple(filter(None, row.names.split("\t")))
-        group = Held("", row.key_id, row.project, row.tenant, names, 0, 0, (), 0.0, 0.0)
+        group = Reserved("", row.key_id, row.project, row.tenant, names, 0, 0, (), 0.0, 0.0)
         live.update(dict.fromkeys(group.counted(), row.calls))
     return live
 
@@ -128,34 +130,36 @@ def _clean(value: object) -> object:
     return value
 
 
-def _close(connection: Connection, books: Books, rules: Rules) -> None:
-    if books.dropped:
-        connection.execute(statements.DROP_RESERVATIONS, {"ids": books.dropped})
-    if books.made:
-        connection.execute(statements.MAKE_RESERVATION, [held.columns() for held in books.made.values()])
-    if books.touched:
+def _close(connection: Connection, transaction: LedgerTransaction, rules: Rules) -> None:
+    if transaction.dropped:
+        connection.execute(statements.DROP_RESERVATIONS, {"ids": transaction.dropped})
+    if transaction.made:
+        connection.execute(statements.MAKE_RESERVATION, [held.columns() for held in transaction.made.values()])
+    if transaction.touched:
         levels = [
             {"owner": owner, "name": name, "level": bucket.level, "updated": bucket.updated}
-            for (owner, name), bucket in ((which, books.buckets[which]) for which in sorted(books.touched))
+            for (owner, name), bucket in ((which, transaction.buckets[which]) for which in sorted(transaction.touched))
         ]
         connection.execute(statements.WRITE_BUCKET[connection.dialect.name], levels)
-    if charges := [account.columns() for account in books.accounts.values() if account.changed]:
+    if charges := [account.columns() for account in transaction.accounts.values() if account.changed]:
         connection.execute(statements.CHARGE, charges)
-    if books.pauses:
-        pauses = [{"which": name, "until": until, "why": why} for name, (until, why) in books.pauses.items()]
+    if transaction.pauses:
+        pauses = [{"which": name, "until": until, "why": why} for name, (until, why) in transaction.pauses.items()]
         connection.execute(statements.PAUSE, pauses)
-    if books.rows:
-        written = [values(row) for row in books.rows]
+    if transaction.rows:
+        written = [values(row) for row in transaction.rows]
         connection.execute(statements.WRITE_USAGE, written)
-        books.entries[:0] = _records(books, written)
-        strike(connection, books)
-    append(connection, rules.audit_key, books.entries)
-    if books.notices:
-        outbox.post(connection, books.notices)
+        transaction.entries[:0] = _records(transaction, written)
+        strike(connection, transaction)
+    append(connection, rules.audit_key, transaction.entries)
+    if transaction.notices:
+        outbox.post(connection, transaction.notices)
 
 
-def _records(books: Books, written: Iterable[dict[str, Any]]) -> list[Entry]:
+def _records(transaction: LedgerTransaction, written: Iterable[dict[str, Any]]) -> list[Entry]:
     return [
-        Entry(plain["tenant"], books.now, "call", plain["key_id"], plain["id"], {"row": plain, "trail": row.trail})
-        for row, plain in zip(books.rows, written, strict=True)
+        Entry(
+            plain["tenant"], transaction.now, "call", plain["key_id"], plain["id"], {"row": plain, "trail": row.trail}
+        )
+        for row, plain in zip(transaction.rows, written, strict=True)
     ]

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from app.cache.faiss.eviction import Room
+from app.cache.faiss.eviction import Eviction
 from app.cache.faiss.keys import belonging, tenant_of
 from app.cache.faiss.partition import Flat, Near, Partition, Slot
 from app.cache.faiss.records import Tried
@@ -21,13 +21,13 @@ OWN = 64  # comparisons that an entry remembers
 ALL = 512  # and a tenant
 
 
-class Shelf:
+class Entries:
     """slots: by (partition, key). evidence: of each tenant. chores: partitions whose entries should move."""
 
-    def __init__(self, dim: int, hnsw_from: int, room: Room, clock: Callable[[], float]) -> None:
+    def __init__(self, dim: int, hnsw_from: int, eviction: Eviction, clock: Callable[[], float]) -> None:
         self.dim = dim
         self.hnsw_from = hnsw_from
-        self.room = room
+        self.eviction = eviction
         self.clock = clock
         self.partitions: dict[str, Partition] = {}
         self.slots: dict[tuple[str, str], Slot] = {}
@@ -60,18 +60,18 @@ class Shelf:
         self.sweep(self.clock(), SWEEP)
         if old := self.slots.get((slot.partition, slot.key)):
             self.drop(old)
-        if not self.room.fits(slot):
+        if not self.eviction.fits(slot):
             return False
         while self._used:
-            self.room.used(self._used.popleft())
-        for victim in self.room.leaving(slot):
+            self.eviction.used(self._used.popleft())
+        for victim in self.eviction.leaving(slot):
             self.drop(victim)
         held = self.partitions.get(slot.partition)
         if held is None:
             held = self.partitions[slot.partition] = Partition(self.dim, self.hnsw_from, Flat(self.dim))
         held.flat.add(slot, vector)
         self.slots[slot.partition, slot.key] = slot
-        self.room.enter(slot)
+        self.eviction.enter(slot)
         heapq.heappush(self.deaths, (slot.dies, next(self._order), slot))
         if len(self.deaths) > 2 * len(self.slots) + SWEEP:  # mostly replaced and evicted ones
             self.deaths = [death for death in self.deaths if death[2].part is not None]
@@ -97,8 +97,8 @@ class Shelf:
 
     def stock(self, saving: bool | None) -> Stock:  # noqa: FBT001 - as ports.Stock
         """What is held, tenant by tenant."""
-        tenants = {name: (own.entries, own.bytes) for name, own in self.room.tenants.items()}
-        return Stock(tenants, self.room.evicted, saving)
+        tenants = {name: (own.entries, own.bytes) for name, own in self.eviction.tenants.items()}
+        return Stock(tenants, self.eviction.evicted, saving)
 
     def sweep(self, now: float, most: int) -> bool:
         """Drop up to `most` of the entries that have expired. Whether there may be more."""
@@ -114,7 +114,7 @@ class Shelf:
         del self.slots[slot.partition, slot.key]
         if slot.part is not None:
             slot.part.drop(slot)
-        self.room.leave(slot)
+        self.eviction.leave(slot)
         held = self.partitions[slot.partition]
         if len(held):
             self._tidy(held)

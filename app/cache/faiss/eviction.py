@@ -1,6 +1,6 @@
 """Which entries of the semantic cache stay when there is no room for all: the dearest per byte, and the asked-for.
 
-FaissIndex -> [Room]. GreedyDual-Size-Frequency (Cherkasova, "Improving WWW Proxies Performance with
+FaissIndex -> [Eviction]. GreedyDual-Size-Frequency (Cherkasova, "Improving WWW Proxies Performance with
 Greedy-Dual-Size-Frequency Caching Policy", HP Laboratories HPL-98-69R1, 1998): an entry's rank is
 
     clock + hits * worth / size
@@ -47,7 +47,7 @@ class Ranks:
         return None
 
 
-class Room:
+class Eviction:
     """max_entries, max_bytes: of memory, over all tenants. tenant_share: 0..1, of either; what a tenant holds beyond
     it is the first to leave when another needs room, so that no single tenant drives another out.
 

@@ -23,14 +23,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from app.cache.faiss.entries import ALL, SWEEP, Shelf
-from app.cache.faiss.eviction import Room
+from app.cache.faiss.entries import ALL, SWEEP, Entries
+from app.cache.faiss.eviction import Eviction
 from app.cache.faiss.files import Place
 from app.cache.faiss.keys import one_blank, tenant_of
 from app.cache.faiss.partition import Slot
-from app.cache.faiss.persistence import Keeper, Source
-from app.cache.faiss.records import Change, Forgotten, Kept, Learned, Tried
-from app.core.ports import Found, Hit, Stock, Vector
+from app.cache.faiss.persistence import Persistence, Source
+from app.cache.faiss.records import Change, EntryRecord, Forgotten, Learned, Tried
+from app.core.ports import CacheMatch, Hit, Stock, Vector
 
 OVERHEAD = 1400  # bytes that an entry takes beside its vector and its texts: Python's objects, the graph's links
 PATIENCE = 5.0  # seconds that `forget` waits for the store
@@ -42,7 +42,7 @@ class FaissIndex(Source):
     """Semantic cache entries in memory.
 
     dim: length of the vectors, float32 and of unit length. max_entries, max_bytes: over all partitions; what leaves
-    when there is no room, and what tenant_share (0..1) does, faiss_room says. hnsw_from: entries from which on a
+    when there is no room, and what tenant_share (0..1) does, eviction says. hnsw_from: entries from which on a
     partition is searched approximately.
     store: what survives a restart: a folder, an fsspec URL, or `state` for one in the state folder; None: nothing.
     One index a store. sealed: encrypt it with the installation's secret. encoder: whose vectors these are; a store
@@ -73,24 +73,24 @@ class FaissIndex(Source):
             raise ValueError(msg)
         self.dim = dim
         self._clock = clock
-        self._shelf = Shelf(dim, hnsw_from, Room(max_entries, max_bytes, tenant_share), clock)
+        self._entries = Entries(dim, hnsw_from, Eviction(max_entries, max_bytes, tenant_share), clock)
         self._serial = 0
         self._moving = False
         # one thread does everything, so that nothing needs a lock; FAISS itself waits without Python's
         self._worker = ThreadPoolExecutor(1, "faiss", initializer=faiss.omp_set_num_threads, initargs=(1,))
-        self._keeper = Keeper(Place(store), self, dim, encoder, sealed=sealed) if store else None
-        if self._keeper:
-            self._keeper.start()
+        self._persistence = Persistence(Place(store), self, dim, encoder, sealed=sealed) if store else None
+        if self._persistence:
+            self._persistence.start()
 
     async def exact(self, partition: str, question: str) -> Hit | None:
         """Return this very question's live entry. It waits for no thread."""
-        slot = self._shelf.exact(partition, one_blank(question))
+        slot = self._entries.exact(partition, one_blank(question))
         return _hit(1.0, slot) if slot else None
 
-    async def lookup(self, partition: str, vector: Vector, floor: float, most: int = 4) -> Found:
+    async def lookup(self, partition: str, vector: Vector, floor: float, most: int = 4) -> CacheMatch:
         """Return the nearest live entries of this partition at or above the floor."""
-        near, evidence = await self._run(self._shelf.nearest, partition, self._checked(vector), floor, most)
-        return Found(tuple(_hit(score, slot) for score, slot in near), evidence)
+        near, evidence = await self._run(self._entries.nearest, partition, self._checked(vector), floor, most)
+        return CacheMatch(tuple(_hit(score, slot) for score, slot in near), evidence)
 
     async def store(  # noqa: PLR0917 - six things make an entry
         self,
@@ -113,12 +113,12 @@ class FaissIndex(Source):
     async def forget(self, tenant: str | None = None, model: str | None = None, version: str | None = None) -> int:
         """Drop what is of these, from the store too; it is gone from there some seconds later."""
         await self._swept()
-        gone = await self._run(self._shelf.of, tenant, model, version)
+        gone = await self._run(self._entries.of, tenant, model, version)
         for at in range(0, len(gone), SWEEP):  # calls have their turn in between
             await self._run(self._drop, gone[at : at + SWEEP])
         await self._run(self._forgotten, tenant, model, version)
-        if self._keeper:
-            await asyncio.to_thread(self._keeper.wait, PATIENCE)
+        if self._persistence:
+            await asyncio.to_thread(self._persistence.wait, PATIENCE)
         return len(gone)
 
     async def size(self) -> int:
@@ -129,47 +129,47 @@ class FaissIndex(Source):
     async def stock(self) -> Stock:
         """Return what each tenant has."""
         await self._swept()
-        return await self._run(self._shelf.stock, self._keeper.saving if self._keeper else None)
+        return await self._run(self._entries.stock, self._persistence.saving if self._persistence else None)
 
     def close(self) -> None:
         """Write what waits, let go of the store. For tests and for whoever replaces an index within a process."""
-        if self._keeper:
-            self._keeper.close()
+        if self._persistence:
+            self._persistence.close()
         self._worker.shutdown()
 
     # -- in the worker's thread ------------------------------------------------------------------
 
     def _store(self, slot: Slot, vector: Vector) -> None:
-        kept = self._shelf.put(slot, vector)
-        if kept and self._keeper:
+        kept = self._entries.put(slot, vector)
+        if kept and self._persistence:
             self._serial += 1
-            self._keeper.note(_kept(self._serial, slot, vector))
+            self._persistence.note(_kept(self._serial, slot, vector))
 
     def _learn(self, partition: str, question: str, score: float, right: bool) -> None:  # noqa: FBT001 - the port's
-        self._shelf.learn(partition, one_blank(question), score, right)
+        self._entries.learn(partition, one_blank(question), score, right)
         self._note(Learned, partition, question, score, right)
 
     def _drop(self, slots: Sequence[Slot]) -> None:
         for slot in slots:
             if slot.part is not None:  # nor has it been evicted meanwhile
-                self._shelf.drop(slot)
+                self._entries.drop(slot)
 
     def _forgotten(self, tenant: str | None, model: str | None, version: str | None) -> None:
         # noted once all are gone: a snapshot that was begun before may hold some of them, and this comes after it
         if model is None and version is None:
-            self._shelf.unlearn(tenant)
+            self._entries.unlearn(tenant)
         self._note(Forgotten, tenant, model, version)
-        if self._keeper:
-            self._keeper.rewrite()
+        if self._persistence:
+            self._persistence.rewrite()
 
     def _note(self, kind: Callable[..., Change], *what: Any) -> None:
-        if self._keeper:
+        if self._persistence:
             self._serial += 1
-            self._keeper.note(kind(self._serial, *what))
+            self._persistence.note(kind(self._serial, *what))
 
     def _move(self) -> None:
-        self._shelf.move()
-        self._moving = bool(self._shelf.chores)
+        self._entries.move()
+        self._moving = bool(self._entries.chores)
         if self._moving:
             self._later()
 
@@ -182,7 +182,7 @@ class FaissIndex(Source):
         try:
             return work(*args)
         finally:
-            if self._shelf.chores and not self._moving:
+            if self._entries.chores and not self._moving:
                 self._moving = True
                 self._later()
 
@@ -194,26 +194,26 @@ class FaissIndex(Source):
 
     def state(self) -> tuple[int, list[Slot], dict[str, Tried]]:
         """What is held now, and the last change it has seen."""
-        return self._serial, list(self._shelf.slots.values()), dict(self._shelf.evidence)
+        return self._serial, list(self._entries.slots.values()), dict(self._entries.evidence)
 
-    def copies(self, slots: Sequence[Slot]) -> list[Kept]:
+    def copies(self, slots: Sequence[Slot]) -> list[EntryRecord]:
         """The living among them, as they are now."""
-        return [_kept(self._serial, slot, vector) for slot, vector in self._shelf.vectors(slots)]
+        return [_kept(self._serial, slot, vector) for slot, vector in self._entries.vectors(slots)]
 
-    def take(self, entries: Sequence[Kept]) -> None:
+    def take(self, entries: Sequence[EntryRecord]) -> None:
         """Put back what an earlier process kept; what is held already is newer."""
         for kept in entries:
             if kept.dies <= self._clock():
                 continue
             slot = self._slot(kept.partition, kept.question, kept.entry, kept.dies, kept.worth)
             slot.hits, slot.tried = kept.hits, kept.tried
-            if (slot.partition, slot.key) not in self._shelf.slots:
-                self._shelf.put(slot, np.frombuffer(kept.vector, "<f4").astype(np.float32))
+            if (slot.partition, slot.key) not in self._entries.slots:
+                self._entries.put(slot, np.frombuffer(kept.vector, "<f4").astype(np.float32))
 
     def taught(self, evidence: Mapping[str, Tried], serial: int) -> None:
         """Put back what tenants had learned, and number the changes on from there."""
         for tenant, tried in evidence.items():
-            self._shelf.evidence[tenant] = (*tried, *self._shelf.evidence.get(tenant, ()))[-ALL:]
+            self._entries.evidence[tenant] = (*tried, *self._entries.evidence.get(tenant, ()))[-ALL:]
         self._serial = max(self._serial, serial)
 
     # --------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ class FaissIndex(Source):
 
     async def _swept(self) -> None:
         """Wait until nothing is held that has expired."""
-        while await self._run(self._shelf.sweep, self._clock(), SWEEP):
+        while await self._run(self._entries.sweep, self._clock(), SWEEP):
             pass
 
     async def _run(self, work: Callable[..., T], *args: Any) -> T:
@@ -245,8 +245,8 @@ def _hit(score: float, slot: Slot) -> Hit:
     return Hit(max(-1.0, min(1.0, score)), slot.question, json.loads(slot.entry), slot.tried)
 
 
-def _kept(serial: int, slot: Slot, vector: Vector) -> Kept:
-    return Kept(
+def _kept(serial: int, slot: Slot, vector: Vector) -> EntryRecord:
+    return EntryRecord(
         serial,
         slot.partition,
         slot.question,

@@ -25,7 +25,7 @@ class Slot:
     """A stored entry and where its vector is: `row` of `part`, None once it is gone.
 
     key: what makes a question the same (faiss_keys.one_blank). entry: JSON, compact, and nobody else's to change.
-    size: bytes of memory, about. worth: the money a hit saves. hits, rank: faiss_room's. tried: as ports.Hit's.
+    size: bytes of memory, about. worth: the money a hit saves. hits, rank: eviction's. tried: as ports.Hit's.
     """
 
     partition: str

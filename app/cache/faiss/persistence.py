@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 from app.cache.faiss.files import Place
 from app.cache.faiss.keys import belonging
 from app.cache.faiss.partition import Slot
-from app.cache.faiss.records import Change, Evidence, Forgotten, Kept, Tried
+from app.cache.faiss.records import Change, EntryRecord, Evidence, Forgotten, Tried
 from app.cache.faiss.recovery import Replay, replay
 from app.cache.faiss.wal import ABOUT, Writer
 from app.installation.secrets import Secrets
@@ -38,12 +38,12 @@ class Source(Protocol):
 
     def ask(self, work: Callable[..., T], *args: object) -> T: ...
     def state(self) -> tuple[int, list[Slot], dict[str, Tried]]: ...
-    def copies(self, slots: Sequence[Slot]) -> list[Kept]: ...
-    def take(self, entries: Sequence[Kept]) -> None: ...
+    def copies(self, slots: Sequence[Slot]) -> list[EntryRecord]: ...
+    def take(self, entries: Sequence[EntryRecord]) -> None: ...
     def taught(self, evidence: Mapping[str, Tried], serial: int) -> None: ...
 
 
-class Keeper:
+class Persistence:
     """saving: whether the store takes what is written. retry: seconds until a store that failed is tried again."""
 
     def __init__(self, place: Place, source: Source, dim: int, encoder: str, *, sealed: bool) -> None:
@@ -107,7 +107,7 @@ class Keeper:
         self._noted += 1  # `wait` waits for it
         self._wake.set()
 
-    def _give(self, entries: Sequence[Kept]) -> None:
+    def _give(self, entries: Sequence[EntryRecord]) -> None:
         """Hand over what was read, but for what was to be forgotten meanwhile."""
         forgotten = [belonging(gone.tenant, gone.model, gone.version) for gone in self._missed]
         self._source.take([kept for kept in entries if not any(told(kept.partition) for told in forgotten)])
@@ -204,7 +204,7 @@ class Keeper:
         self._took += _size(change)
         return change
 
-    def _everything(self, slots: list[Slot], evidence: dict[str, Tried]) -> Iterator[Kept | Evidence]:
+    def _everything(self, slots: list[Slot], evidence: dict[str, Tried]) -> Iterator[EntryRecord | Evidence]:
         for tenant, tried in evidence.items():
             yield Evidence(tenant, tried)
         for at in range(0, len(slots), PIECE):
@@ -215,4 +215,4 @@ class Keeper:
 
 
 def _size(change: Change) -> int:
-    return len(change.entry) + len(change.vector) if isinstance(change, Kept) else 0
+    return len(change.entry) + len(change.vector) if isinstance(change, EntryRecord) else 0

@@ -32,7 +32,7 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class EntryRecord:
     """An entry. dies: Unix seconds. serial: the change it came with; in a snapshot, the last it has seen.
 
     entry: JSON. vector: float32, little-endian.
@@ -85,11 +85,11 @@ class End:
     entries: int
 
 
-Change = Kept | Learned | Forgotten
+Change = EntryRecord | Learned | Forgotten
 Record = Header | Change | Evidence | End
 _KINDS: dict[bytes, type[Record]] = {
     b"H": Header,
-    b"K": Kept,
+    b"K": EntryRecord,
     b"L": Learned,
     b"F": Forgotten,
     b"E": Evidence,
@@ -100,7 +100,7 @@ _LETTERS = {kind: letter for letter, kind in _KINDS.items()}
 
 def frame(record: Record, seal: Callable[[bytes], bytes] | None = None) -> bytes:
     """The record as it stands in a file."""
-    if isinstance(record, Kept):
+    if isinstance(record, EntryRecord):
         head = _json(_fields(record)[:-2])
         rest = _LENGTH.pack(len(record.entry)) + record.entry + record.vector
     else:
@@ -138,13 +138,13 @@ def _record(plain: bytes) -> Record:
     head = json.loads(plain[1 + _LENGTH.size : at])
     if kind is Evidence:
         return Evidence(head[0], _tried(head[1]))
-    if kind is not Kept:
+    if kind is not EntryRecord:
         return kind(*head)
     (length,) = _LENGTH.unpack_from(plain, at)
     at += _LENGTH.size
     serial, partition, question, dies, worth, hits, tried = head
     entry, vector = plain[at : at + length], plain[at + length :]
-    return Kept(serial, partition, question, dies, worth, hits, _tried(tried), entry, vector)
+    return EntryRecord(serial, partition, question, dies, worth, hits, _tried(tried), entry, vector)
 
 
 def _tried(pairs: list[list[float]]) -> Tried:

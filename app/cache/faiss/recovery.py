@@ -18,10 +18,10 @@ from app.cache.faiss.records import (
     FORMAT,
     Change,
     End,
+    EntryRecord,
     Evidence,
     Forgotten,
     Header,
-    Kept,
     Learned,
     Record,
     Tried,
@@ -40,7 +40,7 @@ class Replay:
     odd: some file could not be read: a new snapshot should take its place.
     """
 
-    entries: dict[tuple[str, str], Kept] = field(default_factory=dict)
+    entries: dict[tuple[str, str], EntryRecord] = field(default_factory=dict)
     evidence: dict[str, Tried] = field(default_factory=dict)
     serial: int = 0
     odd: bool = False
@@ -48,14 +48,14 @@ class Replay:
     def apply(self, record: Change) -> None:
         """A change that came after all that is here."""
         self.serial = max(self.serial, record.serial)
-        if isinstance(record, Kept):
+        if isinstance(record, EntryRecord):
             self._put(record)
         elif isinstance(record, Learned):
             self._learn(record)
         else:
             self._forget(record)
 
-    def _put(self, kept: Kept) -> None:
+    def _put(self, kept: EntryRecord) -> None:
         key = kept.partition, one_blank(kept.question)
         self.entries.pop(key, None)  # stored again: the youngest now
         self.entries[key] = kept
@@ -107,7 +107,7 @@ class _Reader:
         for record in self.each(name):
             if isinstance(record, Header):
                 made.serial = record.serial
-            elif isinstance(record, Kept):
+            elif isinstance(record, EntryRecord):
                 made.entries[record.partition, one_blank(record.question)] = record
             elif isinstance(record, Evidence):
                 made.evidence[record.tenant] = record.tried

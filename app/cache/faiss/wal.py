@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from app.cache.faiss.files import Name, Place
-from app.cache.faiss.records import FORMAT, Change, End, Evidence, Header, Kept, Record, frame
+from app.cache.faiss.records import FORMAT, Change, End, EntryRecord, Evidence, Header, Record, frame
 from app.installation.secrets import Sealer
 
 COMPACT = 1 << 24  # bytes of log, at least, from which a snapshot replaces it; and as much as the last snapshot has
@@ -55,7 +55,7 @@ class Writer:
         else:
             self.shut()
 
-    def snapshot(self, serial: int, everything: Iterable[Kept | Evidence]) -> None:
+    def snapshot(self, serial: int, everything: Iterable[EntryRecord | Evidence]) -> None:
         """Write all of it, then delete every older file. Changes may be logged meanwhile: they come after it."""
         self.shut()
         older = self._place.names()
@@ -63,7 +63,7 @@ class Writer:
         file, name = self._begin("snapshot", serial)
         try:
             for record in everything:
-                entries += isinstance(record, Kept)
+                entries += isinstance(record, EntryRecord)
                 self._whole += file.write(self._framed(record))
             file.write(self._framed(End(entries)))
             file.close()

@@ -1,6 +1,6 @@
 """Judge whether one question asks what another asked, by rules and a network on MiniLM's tokens.  Port Same.
 
-recall: FAISS's nearest -> [MiniLMSame] -> score -> the cache's decision rule. A pair passes, in this order: equal but
+recall: FAISS's nearest -> [MiniLMParaphraseJudge] -> score -> the cache's decision rule. A pair passes, in this order: equal but
 for case, blanks and the last `?`; the rules of app/cache/paraphrase/rules.py, which only refuse; the network
 (paraphrase/network.py) and boosted trees; a head that makes a probability of their logits and a few numbers on
 the two strings.
@@ -26,7 +26,7 @@ CHARACTERS = 1200
 """A longer question is compared but for its blanks: it would be over the model's limit anyway."""
 
 
-class MiniLMSame:
+class MiniLMParaphraseJudge:
     """A pair takes two passes of MiniLM, one a question; pairs are scored one after the other.
 
     model: a source (`bundled:`, `path:`) of a folder as recipes.pairs writes it, with same.json beside.

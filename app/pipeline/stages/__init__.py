@@ -1,1 +1,1 @@
-"""One module a room, in the order of app/config/stage_order.py."""
+"""One module a stage, in the order of app/config/stage_order.py."""

@@ -18,7 +18,7 @@ from app.core.errors import ApiError
 from app.core.events import Prompt, Refusal
 from app.core.ports import Denied, Ledger
 from app.core.stage import Events
-from app.routing.catalog import Menu
+from app.routing.catalog import ModelCatalog
 
 OVERHEAD_A_MESSAGE = 12
 """Tokens that a chat template may add around a message, at most, for the families in use."""
@@ -31,11 +31,11 @@ class Admit:
 
     name = "admit"
 
-    def __init__(self, ledger: Ledger, settings: Settings, count: Callable[[str], int], menu: Menu) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, count: Callable[[str], int], catalog: ModelCatalog) -> None:
         self._ledger = ledger
         self._settings = settings
         self._count = count
-        self._menu = menu
+        self._catalog = catalog
 
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):
@@ -73,9 +73,9 @@ class Admit:
         return None
 
     async def _reserve(self, call: Call) -> ApiError | None:
-        tiers = self._menu.tiers_of(call.model)
+        tiers = self._catalog.tiers_of(call.model)
         completion = call.max_completion * call.choices
-        prices = self._menu.prices.worst(call.who.price_list, tiers)
+        prices = self._catalog.prices.worst(call.who.price_list, tiers)
         worst = [worst_case(price, call.prompt_tokens_high, completion, batch=call.batch) for price in prices]
         tokens = call.prompt_tokens_high + completion
         names = frozenset({call.model} if call.model == "auto" else {call.model, *tiers})

@@ -19,8 +19,8 @@ from app.core.errors import ApiError
 from app.core.events import Event, Failure, Prompt, Token, Usage
 from app.core.ports import Engine, EngineError, Generation
 from app.core.stage import Events
-from app.engines.resume import CANNOT_RESUME, Answer
-from app.routing.catalog import Health, Menu
+from app.engines.resume import CANNOT_RESUME, PartialAnswer
+from app.routing.catalog import Health, ModelCatalog
 
 Pieces = AsyncGenerator[Event | EngineError, None]
 
@@ -30,9 +30,11 @@ class Generate:
 
     name = "generate"
 
-    def __init__(self, engines: Mapping[str, Engine], menu: Menu, health: Health, settings: Settings) -> None:
+    def __init__(
+        self, engines: Mapping[str, Engine], catalog: ModelCatalog, health: Health, settings: Settings
+    ) -> None:
         self._engines = engines
-        self._menu = menu
+        self._catalog = catalog
         self._health = health
         self._settings = settings
 
@@ -49,9 +51,9 @@ class Generate:
 
     async def _answer(self, call: Call, prompt: Prompt) -> Events:
         """The first pool of the plan that answers; should it be lost while it does, the rest from others."""
-        answer = Answer(prompt)
+        answer = PartialAnswer(prompt)
         for attempt, pool in enumerate(call.plan):
-            call.pool, call.region = pool, self._menu.regions[pool]
+            call.pool, call.region = pool, self._catalog.regions[pool]
             call.note(self.name, pool=pool, attempts=attempt + 1)
             answer.part(None)
             failure = None
@@ -77,7 +79,7 @@ class Generate:
         call.pool = call.region = None
         yield Failure(errors.no_pool(call.tier or prompt.model))
 
-    async def _recovered(self, call: Call, prompt: Prompt, answer: Answer, lost: str) -> Events:
+    async def _recovered(self, call: Call, prompt: Prompt, answer: PartialAnswer, lost: str) -> Events:
         """The rest of every unfinished choice, one by one, from the engines that come next; or why there is none."""
         if answer.obstacle:
             yield Failure(errors.engine_lost(answer.obstacle))
@@ -112,11 +114,13 @@ class Generate:
         of the same model first.
         """
         at = call.plan.index(lost) + 1
-        model = self._menu.model_ids[lost]
+        model = self._catalog.model_ids[lost]
         turned = (*call.plan[at:], *call.plan[:at])
-        return deque(sorted(turned, key=lambda pool: self._menu.model_ids[pool] != model))
+        return deque(sorted(turned, key=lambda pool: self._catalog.model_ids[pool] != model))
 
-    async def _rest(self, pool: str, call: Call, prompt: Prompt, answer: Answer, which: tuple[int, int]) -> Pieces:
+    async def _rest(
+        self, pool: str, call: Call, prompt: Prompt, answer: PartialAnswer, which: tuple[int, int]
+    ) -> Pieces:
         """One choice's rest from this pool. which: the choice, and how many engines were lost before."""
         choice, losses = which
         answer.part(choice)
@@ -130,11 +134,11 @@ class Generate:
             async for piece in pieces:
                 if isinstance(piece, Token) and not began:
                     began = True
-                    call.pool, call.region = pool, self._menu.regions[pool]
+                    call.pool, call.region = pool, self._catalog.regions[pool]
                     call.note(self.name, pool=pool, recovered=losses)
                 yield piece
 
-    async def _part(self, pool: str, call: Call, request: Generation, answer: Answer, *, last: bool) -> Pieces:
+    async def _part(self, pool: str, call: Call, request: Generation, answer: PartialAnswer, *, last: bool) -> Pieces:
         """One pool's Tokens and Usage; its EngineError is yielded last, not raised, so that the caller decides."""
         began = False
         try:
@@ -171,11 +175,11 @@ class Generate:
         """The whole request, with `max_tokens` always set, within what was reserved and what the pool holds."""
         params = {k: v for k, v in prompt.params.items() if k not in ("max_tokens", "max_completion_tokens")}
         asked = prompt.params.get("max_completion_tokens") or prompt.params.get("max_tokens")
-        room = max(1, self._menu.context[pool] - call.prompt_tokens_high)
+        stage = max(1, self._catalog.context[pool] - call.prompt_tokens_high)
         return Generation(
             call.id,
             prompt.messages,
-            {**params, "max_tokens": asked or min(call.max_completion, room)},
+            {**params, "max_tokens": asked or min(call.max_completion, stage)},
             salt=call.who.tenant,
             raw=prompt.raw,
             background=call.batch,
@@ -185,5 +189,5 @@ class Generate:
         if failure.code == "timeout":
             return errors.timed_out(self._settings.deadline)
         if failure.code == "context_length_exceeded":
-            return errors.context_length(self._menu.context[pool], detail=failure.message)
+            return errors.context_length(self._catalog.context[pool], detail=failure.message)
         return errors.bad_request(failure.message, param=failure.param, code=failure.code)

@@ -16,7 +16,7 @@ from app.core.call import Call
 from app.core.events import Prompt, Refusal, Token
 from app.core.ports import Action
 from app.core.stage import Events
-from app.safety.leaks import Watch, folded, secrets
+from app.safety.leaks import LeakWatcher, folded, secrets
 
 REPEATED = frozenset({"user", "tool", "function"})
 """Roles whose words an answer may repeat, also where the instructions hold the same."""
@@ -75,7 +75,7 @@ class Watching:
     def __init__(self, call: Call, run: int) -> None:
         self._secrets = secrets((message.text for message in call.seen if message.role == "system"), run)
         self._allowed = cache(lambda: " ".join(folded(m.text) for m in call.seen if m.role in REPEATED))
-        self._watches: dict[tuple[int, int | None], Watch] = {}
+        self._watches: dict[tuple[int, int | None], LeakWatcher] = {}
 
     def leaks(self, token: Token) -> bool:
         """Whether this Token completes a run."""
@@ -83,5 +83,5 @@ class Watching:
             return False
         part = token.choice, token.tool.index if token.tool else None
         if part not in self._watches:
-            self._watches[part] = Watch(self._secrets, self._allowed)
+            self._watches[part] = LeakWatcher(self._secrets, self._allowed)
         return self._watches[part].leaks(token.said)

@@ -20,12 +20,12 @@ from urllib.parse import quote
 
 import orjson
 
-from app.cache.acceptance import Bound, Trust, Verdict, prior
+from app.cache.acceptance import AcceptancePolicy, Bound, Verdict, prior
 from app.cache.cacheable import forbidden
-from app.config import Recall as Settings
-from app.core.call import Call, Trial
+from app.config import CachePolicy as Settings
+from app.core.call import Call, Comparison
 from app.core.events import Prompt, Token, Usage
-from app.core.ports import Encoder, Found, Hit, Index, PortError, Same
+from app.core.ports import CacheMatch, Encoder, Hit, Index, ParaphraseJudge, PortError
 from app.core.stage import Events
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Recall:
         encoder: Encoder,
         index: Index,
         settings: Settings,
-        same: Same | None = None,
+        same: ParaphraseJudge | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._encoder = encoder
@@ -103,10 +103,10 @@ class Recall:
             call.note(self.name, result="exact", score=1.0)
             return hit
         call.note(self.name, result="miss")
-        if len(question) > self._settings.longest:
+        if len(question) > self._settings.max_compared_chars:
             return None
         vector = await call.embed(self._encoder, question)
-        found = await self._index.lookup(where, vector, self._settings.floor, self._settings.candidates)
+        found = await self._index.lookup(where, vector, self._settings.min_similarity, self._settings.candidates)
         best = await self._best(call, question, found) if found.hits else None
         if best is None:
             return None
@@ -114,17 +114,17 @@ class Recall:
         facts = {"score": round(hit.score, 4), "judged": round(score, 4)}
         call.note(self.name, **facts, risk=round(verdict.risk, 4), tries=verdict.tries)
         if verdict.choice == "explore":
-            call.trial = Trial(hit.question, score, hit.entry["answers"])
+            call.comparison = Comparison(hit.question, score, hit.entry["answers"])
         if verdict.choice != "miss":
             call.note(self.name, result="hit" if verdict.choice == "serve" else "explore")
         return hit if verdict.choice == "serve" else None
 
-    async def _best(self, call: Call, question: str, found: Found) -> tuple[Hit, float, Verdict] | None:
+    async def _best(self, call: Call, question: str, found: CacheMatch) -> tuple[Hit, float, Verdict] | None:
         """The likeliest candidate that serves, else the likeliest of all; None where none may."""
         scores = [hit.score for hit in found.hits]
         if self._same:
             scores = await self._same.score(question, [hit.question for hit in found.hits])
-        trust = Trust(self._bound(call), found.evidence)
+        trust = AcceptancePolicy(self._bound(call), found.evidence)
         order = sorted(range(len(scores)), key=lambda at: -scores[at])
         judged = [
             (found.hits[at], scores[at], trust.judge(scores[at], found.hits[at].tried, self._rng))
@@ -137,7 +137,7 @@ class Recall:
     def _bound(self, call: Call) -> Bound:
         own = call.who.safety.cache_error
         error = self._settings.error if own is None else own
-        return Bound(error, self._settings.confidence, self._settings.audit, self._prior)
+        return Bound(error, self._settings.confidence, self._settings.shadow_share, self._prior)
 
 
 def _personal(call: Call) -> bool:

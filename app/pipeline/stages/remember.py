@@ -12,17 +12,17 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.billing.costs import goods
+from app.billing.costs import cost_of_goods
 from app.billing.pricing import cost
 from app.cache.cacheable import keepable
 from app.cache.equivalence import alike, cosine, pieces
-from app.config import Recall as Settings
-from app.core.call import Call, Trial
+from app.config import CachePolicy as Settings
+from app.core.call import Call, Comparison
 from app.core.events import Event, Failure, Prompt, Refusal, Token
 from app.core.ports import Encoder, Index, PortError
 from app.core.stage import Events
 from app.core.tasks import begin
-from app.routing.catalog import Menu
+from app.routing.catalog import ModelCatalog
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +63,11 @@ class Remember:
 
     name = "remember"
 
-    def __init__(self, encoder: Encoder, index: Index, settings: Settings, menu: Menu) -> None:
+    def __init__(self, encoder: Encoder, index: Index, settings: Settings, catalog: ModelCatalog) -> None:
         self._encoder = encoder
         self._index = index
         self._settings = settings
-        self._menu = menu
+        self._catalog = catalog
         self._ends = frozenset({"stop", "length"} if settings.rules.cut_short else {"stop"})
 
     async def __call__(self, call: Call, events: Events) -> Events:
@@ -79,8 +79,8 @@ class Remember:
         answers = [] if call.hit or call.partition is None else passed.whole(self._ends)
         if not answers:
             return
-        if call.trial:
-            begin(self._learn(call.partition or "", call.trial, answers))
+        if call.comparison:
+            begin(self._learn(call.partition or "", call.comparison, answers))
         if call.write_cache and all(keepable(answer["text"], self._settings.rules) for answer in answers):
             await self._store(call, answers)
 
@@ -107,30 +107,30 @@ class Remember:
 
     def _worth(self, call: Call) -> float:
         """The money that a hit on this answer spares: what it costs us, or where that is not known its price."""
-        used, model_id = call.usage, self._menu.model_ids.get(call.pool or "")
-        spent = goods(self._menu.goods.get(call.pool or ""), used.prompt, used.cached, used.completion)
-        price = self._menu.prices.price(call.who.price_list, call.tier, model_id)
+        used, model_id = call.usage, self._catalog.model_ids.get(call.pool or "")
+        spent = cost_of_goods(self._catalog.costs.get(call.pool or ""), used.prompt, used.cached, used.completion)
+        price = self._catalog.prices.price(call.who.price_list, call.tier, model_id)
         return float(spent or cost(price, used.prompt, used.cached, used.completion))
 
-    async def _learn(self, partition: str, trial: Trial, answers: list[dict[str, Any]]) -> None:
+    async def _learn(self, partition: str, comparison: Comparison, answers: list[dict[str, Any]]) -> None:
         """Compare, and tell the index. Nobody waits for it: what fails is one comparison less."""
         try:
-            right = await self._agree(answers, trial)
-            await self._index.learn(partition, trial.question, trial.score, right)
+            right = await self._agree(answers, comparison)
+            await self._index.learn(partition, comparison.question, comparison.score, right)
         except Exception as error:  # noqa: BLE001 - whatever it is; its words may quote the answer
             log.warning("nothing learned from a comparison: %s", type(error).__name__)
 
-    async def _agree(self, answers: list[dict[str, Any]], trial: Trial) -> bool:
+    async def _agree(self, answers: list[dict[str, Any]], comparison: Comparison) -> bool:
         """Whether the stored answers would have done in place of these."""
-        if len(answers) != len(trial.answers):
+        if len(answers) != len(comparison.answers):
             return False
-        pairs = [(new["text"], old["text"]) for new, old in zip(answers, trial.answers, strict=True)]
+        pairs = [(new["text"], old["text"]) for new, old in zip(answers, comparison.answers, strict=True)]
         for fresh, stored in pairs:
             same = alike(fresh, stored)
             if same is None:
                 parts = pieces(fresh)
                 vectors = await self._encoder.encode([*parts, *pieces(stored)])
-                same = cosine(vectors[: len(parts)], vectors[len(parts) :]) >= self._settings.agree
+                same = cosine(vectors[: len(parts)], vectors[len(parts) :]) >= self._settings.min_answer_similarity
             if not same:
                 return False
         return True

@@ -22,7 +22,7 @@ from app.core.events import Prompt, Refusal
 from app.core.ports import Complexity, Denied, Encoder, Ledger, PortError
 from app.core.stage import Events
 from app.pipeline.stages.admit import denied
-from app.routing.catalog import Health, Menu, order_pools, tier_for
+from app.routing.catalog import Health, ModelCatalog, order_pools, tier_for
 from app.routing.drift import Drift
 from app.routing.stickiness import Conversations, Turns
 
@@ -38,7 +38,7 @@ class Route:
         self,
         encoder: Encoder,
         complexity: Complexity,
-        menu: Menu,
+        catalog: ModelCatalog,
         health: Health,
         *,
         ledger: Ledger,
@@ -47,7 +47,7 @@ class Route:
     ) -> None:
         self._encoder = encoder
         self._complexity = complexity
-        self._menu = menu
+        self._catalog = catalog
         self._health = health
         self._ledger = ledger
         self._settings = settings or Settings()
@@ -74,28 +74,28 @@ class Route:
             if prompt.model == "auto":
                 if error := await self._pick(call, prompt):
                     return error
-                groups = self._with_overflow(call.tier or "", self._menu.tiers)
+                groups = self._with_overflow(call.tier or "", self._catalog.tiers)
             else:
-                call.tier = self._menu.tier_of(prompt.model)
-                groups = [self._menu.pools_for(prompt.model, call.tier)]
+                call.tier = self._catalog.tier_of(prompt.model)
+                groups = [self._catalog.pools_for(prompt.model, call.tier)]
         at_home = [{p: w for p, w in group.items() if self._resident(p, call)} for group in groups]
         if not any(at_home):
             return errors.region_not_allowed(call.who.regions or ())
         fitting = [{p: w for p, w in group.items() if self._fits(p, call)} for group in at_home]
         if not any(fitting):
-            limit = max(self._menu.context[p] for group in at_home for p in group)
+            limit = max(self._catalog.context[p] for group in at_home for p in group)
             return errors.context_length(limit, call.prompt_tokens_low)
         call.plan = order_pools(fitting, self._health, self._rng)
         call.note(self.name, tier=call.tier, pools=list(call.plan))
         return None
 
     async def _pick(self, call: Call, prompt: Prompt) -> ApiError | None:
-        """The tier that is wanted, or the next cheaper one with room under its own limits."""
+        """The tier that is wanted, or the next cheaper one with stage under its own limits."""
         wanted = await self._wanted(call, prompt)
-        tiers = self._menu.tiers
-        cheaper = [name for name, tier in tiers.items() if tier.above <= tiers[wanted].above]
+        tiers = self._catalog.tiers
+        cheaper = [name for name, tier in tiers.items() if tier.min_complexity <= tiers[wanted].min_complexity]
         first: Denied | None = None
-        for tier in sorted(cheaper, key=lambda name: -tiers[name].above):
+        for tier in sorted(cheaper, key=lambda name: -tiers[name].min_complexity):
             answer = await self._narrow(call, tier)
             if answer is None:
                 call.tier = tier
@@ -108,16 +108,16 @@ class Route:
         """The strongest tier that anything asks for. The trail tells what did: `by`."""
         vector = await call.embed(self._encoder, prompt.question)
         score = await self._complexity.score(prompt.question, vector)
-        tiers = self._menu.tiers
+        tiers = self._catalog.tiers
         wanted, by = tier_for(score, tiers), "score"
-        call.note(self.name, score=round(score, 4), threshold=tiers[wanted].above)
+        call.note(self.name, score=round(score, 4), threshold=tiers[wanted].min_complexity)
         turns, kept = await call.finished(self.name)
         claims = [
             ("conversation", kept),
-            *((trait, self._settings.at_least.get(trait)) for trait in self._traits(call, prompt)),
+            *((trait, self._settings.min_tier.get(trait)) for trait in self._traits(call, prompt)),
         ]
         for why, tier in claims:
-            if tier in tiers and tiers[tier].above > tiers[wanted].above:
+            if tier in tiers and tiers[tier].min_complexity > tiers[wanted].min_complexity:
                 wanted, by = tier, why
         if self._settings.sticky:
             self._conversations.keep(turns.now, wanted)
@@ -133,7 +133,7 @@ class Route:
         if kept is None and turns.asked:
             try:
                 (vector,) = await self._encoder.encode([turns.asked])
-                kept = tier_for(await self._complexity.score(turns.asked, vector), self._menu.tiers)
+                kept = tier_for(await self._complexity.score(turns.asked, vector), self._catalog.tiers)
             except PortError:
                 log.warning("an earlier turn was not scored: its conversation may change its tier")
         return turns, kept
@@ -158,7 +158,7 @@ class Route:
 
     async def _narrow(self, call: Call, tier: str) -> Denied | None:
         """Count the call against the limits of its tier, where there are any."""
-        names = frozenset({tier, *{self._menu.model_ids[pool] for pool in self._menu.tiers[tier].pools}})
+        names = frozenset({tier, *{self._catalog.model_ids[pool] for pool in self._catalog.tiers[tier].pools}})
         held = call.reservation
         if held is None or not any(limit.model in names for limit in call.who.limits):
             return None
@@ -169,14 +169,16 @@ class Route:
         return None
 
     def _resident(self, pool: str, call: Call) -> bool:
-        return call.who.regions is None or self._menu.regions[pool] in call.who.regions
+        return call.who.regions is None or self._catalog.regions[pool] in call.who.regions
 
     def _fits(self, pool: str, call: Call) -> bool:
         # Only certain misfits: the count leaves the chat template out. The engine's own refusal settles the rest.
-        return call.prompt_tokens_low < self._menu.context[pool]
+        return call.prompt_tokens_low < self._catalog.context[pool]
 
     @staticmethod
     def _with_overflow(tier: str, tiers: Mapping[str, Tier]) -> list[dict[str, float]]:
         """`auto` promised an answer, not a tier: when its pools fail, the next stronger tiers' serve."""
-        stronger = sorted((t for t in tiers.values() if t.above > tiers[tier].above), key=lambda t: t.above)
+        stronger = sorted(
+            (t for t in tiers.values() if t.min_complexity > tiers[tier].min_complexity), key=lambda t: t.min_complexity
+        )
         return [dict(t.pools) for t in (tiers[tier], *stronger)]

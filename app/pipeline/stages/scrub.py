@@ -19,7 +19,7 @@ from app.core.lru import Recent
 from app.core.ports import Hiding, Scrubber, Span
 from app.core.stage import Events
 from app.core.vault import Vault
-from app.privacy.pseudonyms import Hashed, Redacted, StandIns
+from app.privacy.pseudonyms import Hashed, Redacted, Surrogates
 from app.privacy.spans import Wanted, chosen
 from app.safety import schemas
 
@@ -94,7 +94,7 @@ class Scrub:
             return Vault(Redacted())
         if mode == "hash":
             return Vault(Hashed(self._key, call.who.tenant))
-        return Vault(StandIns(self._key, call.who.tenant, texts) if mode == "synthetic" else None)
+        return Vault(Surrogates(self._key, call.who.tenant, texts) if mode == "synthetic" else None)
 
     def _words(self, prompt: Prompt) -> list[str]:
         return schemas.words(prompt.params) if self._settings.tools else []

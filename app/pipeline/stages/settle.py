@@ -14,21 +14,21 @@ from contextlib import aclosing
 
 import orjson
 
-from app.billing.costs import goods
+from app.billing.costs import cost_of_goods
 from app.billing.pricing import charge
 from app.core import errors
 from app.core.call import Call
 from app.core.errors import ApiError
 from app.core.events import Event, Failure, Refusal, Token
-from app.core.ports import Contents, Journal, PortError, UsageRow
+from app.core.ports import Contents, PortError, SettlementOutbox, UsageRow
 from app.core.stage import Events
 from app.core.tasks import begin
-from app.routing.catalog import Menu
+from app.routing.catalog import ModelCatalog
 
 log = logging.getLogger(__name__)
 Observe = Callable[[UsageRow, Call], None]
 THROTTLERS = ("guard", "leak")
-"""Rooms whose finding may be a strike though the call goes on."""
+"""Stages whose finding may be a strike though the call goes on."""
 
 
 class Settle:
@@ -36,17 +36,17 @@ class Settle:
 
     name = "settle"
 
-    def __init__(self, journal: Journal, contents: Contents, menu: Menu, observe: Observe) -> None:
-        self._journal = journal
+    def __init__(self, outbox: SettlementOutbox, contents: Contents, catalog: ModelCatalog, observe: Observe) -> None:
+        self._outbox = outbox
         self._contents = contents
-        self._menu = menu
+        self._catalog = catalog
         self._observe = observe
 
     async def __call__(self, call: Call, events: Events) -> Events:
         end: Event | None = None
         finished = False
         said: list[str] | None = [] if call.who.keeps_content else None
-        self._journal.open(call.id, lambda: self._row(call, "lost", None))
+        self._outbox.open(call.id, lambda: self._row(call, "lost", None))
         try:
             async with aclosing(events):
                 async for event in events:
@@ -59,7 +59,7 @@ class Settle:
                             said.append(event.text)
                     yield event
             finished = True
-        except Exception as error:  # noqa: BLE001 - the last room: nothing may pass unbilled, nor unexplained
+        except Exception as error:  # noqa: BLE001 - the last stage: nothing may pass unbilled, nor unexplained
             end = Failure(explain(error, call))
             finished = True
             yield end
@@ -74,7 +74,7 @@ class Settle:
 
     async def _write(self, call: Call, row: UsageRow, said: list[str] | None) -> None:
         with call.timed(self.name):
-            await self._journal.close(row)
+            await self._outbox.close(row)
         self._observe(row, call)
         if said is not None:
             body = {"messages": [message.wire() for message in call.messages], "answer": "".join(said)}
@@ -85,10 +85,10 @@ class Settle:
 
     def _row(self, call: Call, outcome: str, end: Event | None) -> UsageRow:
         usage, now = call.usage, time.monotonic()
-        model_id = self._menu.model_ids.get(call.pool or "")
-        price = self._menu.prices.price(call.who.price_list, call.tier, model_id)
+        model_id = self._catalog.model_ids.get(call.pool or "")
+        price = self._catalog.prices.price(call.who.price_list, call.tier, model_id)
         spent = charge(price, usage.prompt, usage.cached, usage.completion, hit=call.hit, batch=call.batch)
-        model = None if call.hit else self._menu.goods.get(call.pool or "")
+        model = None if call.hit else self._catalog.costs.get(call.pool or "")
         return UsageRow(
             id=call.id,
             created=call.created,
@@ -99,12 +99,12 @@ class Settle:
             pool=call.pool,
             region=call.region,
             outcome=outcome,
-            refused_by=end.room if isinstance(end, Refusal) else _throttled(call),
+            refused_by=end.stage if isinstance(end, Refusal) else _throttled(call),
             prompt_tokens=usage.prompt,
             cached_tokens=usage.cached,
             completion_tokens=usage.completion,
             cost=spent.total,
-            price_list=self._menu.prices.version(call.who.price_list),
+            price_list=self._catalog.prices.version(call.who.price_list),
             ttft=None if call.first_sent is None else call.first_sent - call.started,
             latency=now - call.started,
             trail={**call.trail, **_times(call)},
@@ -114,22 +114,22 @@ class Settle:
             input_cost=spent.input,
             cached_cost=spent.cached,
             output_cost=spent.output,
-            goods=goods(model, usage.prompt, usage.cached, usage.completion),
+            goods=cost_of_goods(model, usage.prompt, usage.cached, usage.completion),
         )
 
 
 def _times(call: Call) -> dict[str, dict[str, float]]:
-    """By room, milliseconds: `timing`, how long it made the call wait; `started`, when it first did, from arrival."""
+    """By stage, milliseconds: `timing`, how long it made the call wait; `started`, when it first did, from arrival."""
     return {
-        "timing": {room: round((end - start) * 1000, 3) for room, start, end in call.spans},
-        "started": {room: round((start - call.started) * 1000, 3) for room, start, _ in call.spans},
+        "timing": {stage: round((end - start) * 1000, 3) for stage, start, end in call.spans},
+        "started": {stage: round((start - call.started) * 1000, 3) for stage, start, _ in call.spans},
     }
 
 
 def _throttled(call: Call) -> str | None:
-    """The room that let a call pass for which its key is to be slowed down: a strike."""
-    rooms = (room for room in THROTTLERS if call.trail.get(room, {}).get("action") == "throttle")
-    return next((f"{room}.throttle" for room in rooms), None)
+    """The stage that let a call pass for which its key is to be slowed down: a strike."""
+    stages = (stage for stage in THROTTLERS if call.trail.get(stage, {}).get("action") == "throttle")
+    return next((f"{stage}.throttle" for stage in stages), None)
 
 
 def _outcome(call: Call, end: Event | None, *, hangup: bool) -> str:
@@ -148,7 +148,7 @@ def explain(error: Exception, call: Call) -> ApiError:
         return error
     if isinstance(error, PortError):
         log.error("call %s: %s", call.id, error)
-        return errors.room_unavailable(error.port)
+        return errors.stage_unavailable(error.port)
     frames = "".join(traceback.format_tb(error.__traceback__))
     log.error("call %s: %s\n%s", call.id, type(error).__name__, frames)
     return errors.internal()

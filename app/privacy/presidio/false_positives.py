@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from app.privacy.presidio.ner import Found
+from app.privacy.presidio.ner import NameSpan
 
 QUANTITIES = frozenset({"AGE", "DATE_TIME", "TITLE", "NRP", "ORGANIZATION", "ZIP_CODE", "ADDRESS"})
 ASKED = re.compile(
@@ -45,7 +45,7 @@ def is_code(text: str) -> bool:
     return bool(lines) and sum(bool(CODE.search(line)) for line in lines) * 2 >= len(lines)
 
 
-def believable(text: str, found: Iterable[Found]) -> Iterator[Found]:
+def believable(text: str, found: Iterable[NameSpan]) -> Iterator[NameSpan]:
     """What of this stands: a tagger's findings in a text."""
     ours = [match.span() for match in PLACEHOLDER.finditer(text)]
     code = is_code(text)
@@ -70,7 +70,7 @@ def _stands(value: str, label: str) -> bool:
     return right.get(label, letters >= 2 or (letters == 1 and not value.isascii()))
 
 
-def _programmed(text: str, one: Found) -> bool:
+def _programmed(text: str, one: NameSpan) -> bool:
     """In code, a name is believed only in a comment or a string, in words with capitals."""
     before, after = text[max(0, one.start - 1) : one.start], text[one.end : one.end + 1]
     value = text[one.start : one.end]

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 LONGEST = 192  # tokens of one inference
 SHARED = 32  # tokens that two inferences of a long text have in common
-LINE = "\u00b6"  # a line's end, which the tokenizer would drop, as a sign it knows: an address is told by its lines
+BATCH_LINE = (
+    "\u00b6"  # a line's end, which the tokenizer would drop, as a sign it knows: an address is told by its lines
+)
 OUTSIDE = "O"
 CLS, SEP = 101, 102
 LETTERS = re.compile(r"[^\W\d_]{2}")
@@ -36,7 +38,7 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class NameSpan:
     """Consecutive words of one label: [start, end) in characters; score: the mean probability, 0..1."""
 
     start: int
@@ -47,7 +49,7 @@ class Found:
 
 def encode(tokenizer: Any, text: str) -> Tokens:
     """tokenizer: of `tokenizers`, with neither padding nor truncation."""
-    read = tokenizer.encode(text.replace("\n", LINE), add_special_tokens=False)
+    read = tokenizer.encode(text.replace("\n", BATCH_LINE), add_special_tokens=False)
     words = [-1 if word is None else word for word in read.word_ids]
     starts: dict[int, int] = {}
     for word, (start, _) in zip(words, read.offsets, strict=True):
@@ -63,7 +65,7 @@ class Tagger:
         self._model = model
         self.labels: list[str] = list(model.about["labels"])
 
-    def __call__(self, text: str) -> list[Found]:
+    def __call__(self, text: str) -> list[NameSpan]:
         """All that is not OUTSIDE, in order."""
         tokens = encode(self._model.tokenizer, text)
         if not tokens.ids:
@@ -99,7 +101,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(raised / raised.sum(-1, keepdims=True), np.float32)
 
 
-def _runs(tokens: Tokens, probabilities: NDArray[np.float32], labels: list[str]) -> Iterator[Found]:
+def _runs(tokens: Tokens, probabilities: NDArray[np.float32], labels: list[str]) -> Iterator[NameSpan]:
     """Words of one label, next to each other, as one."""
     outside = labels.index(OUTSIDE)
     current: tuple[int, int, int, list[float]] | None = None
@@ -109,10 +111,10 @@ def _runs(tokens: Tokens, probabilities: NDArray[np.float32], labels: list[str])
             current = (current[0], end, label, [*current[3], float(mean[label])])
             continue
         if current:
-            yield Found(current[0], current[1], labels[current[2]], sum(current[3]) / len(current[3]))
+            yield NameSpan(current[0], current[1], labels[current[2]], sum(current[3]) / len(current[3]))
         current = None if label == outside else (start, end, label, [float(mean[label])])
     if current:
-        yield Found(current[0], current[1], labels[current[2]], sum(current[3]) / len(current[3]))
+        yield NameSpan(current[0], current[1], labels[current[2]], sum(current[3]) / len(current[3]))
 
 
 def _words(tokens: Tokens, probabilities: NDArray[np.float32]) -> Iterator[tuple[int, int, NDArray[np.float32]]]:

@@ -68,7 +68,7 @@ DEFAULT_TYPES = (
     "KR_RRN",
     "SE_PERSONNUMMER",
     "ZA_ID_NUMBER",
-)  # every kind worth finding in English; what a room hides of them is its own `types`
+)  # every kind worth finding in English; what a stage hides of them is its own `types`
 PIECE = 20_000  # characters analysed in one turn of the worker: a very long text lets others in between
 OVERLAP = 200  # characters two pieces share, so that what stands on a cut is whole in one of them
 CERTAIN = 0.95  # scores that only a checksum or a public suffix gives

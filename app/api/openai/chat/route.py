@@ -25,7 +25,7 @@ async def chat(request: Request) -> Response:
     `Idempotency-Key`: sent again within a day, the request gets the same answer and is billed once.
     """
     gateway: Gateway = request.app.state.gateway
-    who = await authenticate(request, gateway.services.ledger, "chat")
+    who = await authenticate(request, gateway.ports.ledger, "chat")
     body = await read_body(request, gateway.policy.admit.max_body_bytes)
 
     async def answer() -> Response:
@@ -37,8 +37,8 @@ async def chat(request: Request) -> Response:
 def _open(gateway: Gateway, who: Principal, request: Request, body: bytes) -> Response:
     asked = read(body)
     prompt = asked.prompt()
-    if not gateway.menu.tiers_of(prompt.model):
-        raise errors.model_not_found(prompt.model, gateway.menu.names)
+    if not gateway.catalog.tiers_of(prompt.model):
+        raise errors.model_not_found(prompt.model, gateway.catalog.names)
     caching = request.headers.get("cache-control", "")
     call, events = gateway.open(
         who,

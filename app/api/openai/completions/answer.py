@@ -17,7 +17,7 @@ from starlette.types import Send
 from app.api.answer import SSE, CallResponse, collect, ends_call, send_head, send_json, usage_body
 from app.api.errors import error_headers
 from app.api.headers import of_call
-from app.api.openai.completions.chunks import Part, Pieces, body, head, used
+from app.api.openai.completions.chunks import ChoicePart, Pieces, body, head, used
 from app.core.errors import ApiError
 from app.pipeline.gateway import Gateway
 from app.pipeline.stages.moderate import Later, Reader
@@ -29,10 +29,10 @@ class CompletionAnswer(CallResponse):
     parts: at least one, each opened when its turn comes; opening raises ApiError (503) when the gateway is full.
     """
 
-    def __init__(self, gateway: Gateway, parts: Iterator[Part]) -> None:
+    def __init__(self, gateway: Gateway, parts: Iterator[ChoicePart]) -> None:
         self._first = next(parts)
         self._rest = parts
-        self._done: list[Part] = []
+        self._done: list[ChoicePart] = []
         super().__init__(gateway, self._first.call, self._first.events)
 
     async def _run(self, send: Send) -> None:
@@ -48,7 +48,7 @@ class CompletionAnswer(CallResponse):
             return
         await send_json(send, 200, body(self._done, self.model), self._facts(settled=True))
 
-    def _parts(self) -> Iterator[Part]:
+    def _parts(self) -> Iterator[ChoicePart]:
         """The calls in turn. `_done` holds them, the one on its way last."""
         self._done = [self._first]
         yield self._first
@@ -74,7 +74,7 @@ class CompletionStream(CompletionAnswer):
     A stream that has nothing to say for `generate.keep_alive` seconds sends a comment.
     """
 
-    def __init__(self, gateway: Gateway, parts: Iterator[Part], *, include_usage: bool) -> None:
+    def __init__(self, gateway: Gateway, parts: Iterator[ChoicePart], *, include_usage: bool) -> None:
         super().__init__(gateway, parts)
         self._include_usage = include_usage
         self._head: dict[str, Any] = {}
@@ -93,7 +93,7 @@ class CompletionStream(CompletionAnswer):
         usage = {**self._head, "choices": [], "usage": usage_body(used(self._done))}
         await _body(send, (_data(usage) if self._include_usage else b"") + b"data: [DONE]\n\n", more=False)
 
-    async def _relay(self, part: Part, send: Send) -> None:
+    async def _relay(self, part: ChoicePart, send: Send) -> None:
         """Send one call's chunks. Raises the ApiError that ends it."""
         patience = self.gateway.policy.generate.keep_alive
         pieces = Pieces(part)
@@ -118,7 +118,7 @@ class CompletionStream(CompletionAnswer):
 
 
 def _here(error: ApiError) -> ApiError:
-    """The rooms know only messages; here it is called `prompt`."""
+    """The stages know only messages; here it is called `prompt`."""
     return replace(error, param="prompt") if error.param == "messages" else error
 
 

@@ -14,7 +14,7 @@ from app.core.stage import Events
 
 
 @dataclass(slots=True)
-class Part:
+class ChoicePart:
     """One prompt's call. echo: what each of its texts begins with. first: the index of its first choice."""
 
     call: Call
@@ -27,7 +27,7 @@ class Part:
 class Pieces:
     """One call's events as the choices of chunks."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: ChoicePart) -> None:
         self._part = part
         self._offsets: dict[int, int] = {}
 
@@ -53,7 +53,7 @@ def head(call: Call, model: str) -> dict[str, Any]:
     return {**fixed, "model": model, "system_fingerprint": fingerprint}
 
 
-def body(parts: Sequence[Part], model: str) -> dict[str, Any]:
+def body(parts: Sequence[ChoicePart], model: str) -> dict[str, Any]:
     """The whole answer."""
     choices = [
         _choice(
@@ -68,7 +68,7 @@ def body(parts: Sequence[Part], model: str) -> dict[str, Any]:
     return {**head(parts[0].call, model), "choices": choices, "usage": usage_body(used(parts))}
 
 
-def used(parts: Sequence[Part]) -> Usage:
+def used(parts: Sequence[ChoicePart]) -> Usage:
     """What all calls used."""
     each = [part.call.usage for part in parts]
     return reduce(

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.openai.completions.answer import CompletionAnswer, CompletionStream
-from app.api.openai.completions.chunks import Part
+from app.api.openai.completions.chunks import ChoicePart
 from app.api.openai.completions.request import CompletionRequest, read
 from app.api.request import Posted, posted
 from app.core import errors
@@ -25,16 +25,16 @@ async def completions(request: Request) -> Response:
 
 def _open(post: Posted) -> Response:
     asked = read(post.body)
-    if not post.gateway.menu.tiers_of(asked.model):
-        raise errors.model_not_found(asked.model, post.gateway.menu.names)
+    if not post.gateway.catalog.tiers_of(asked.model):
+        raise errors.model_not_found(asked.model, post.gateway.catalog.names)
     parts = _parts(post, asked)
     if asked.stream:
         return CompletionStream(post.gateway, parts, include_usage=asked.include_usage)
     return CompletionAnswer(post.gateway, parts)
 
 
-def _parts(post: Posted, asked: CompletionRequest) -> Iterator[Part]:
+def _parts(post: Posted, asked: CompletionRequest) -> Iterator[ChoicePart]:
     """The calls, each opened when it is asked for."""
-    for number, prompt in enumerate(asked.prompts(post.gateway.services.tokenizer)):
+    for number, prompt in enumerate(asked.prompts(post.gateway.ports.tokenizer)):
         call, events = post.gateway.open(post.who, prompt, traceparent=post.traceparent)
-        yield Part(call, events, prompt.question if asked.echo else "", number * (asked.n or 1))
+        yield ChoicePart(call, events, prompt.question if asked.echo else "", number * (asked.n or 1))

@@ -17,7 +17,7 @@ from app.api.headers import of_call
 from app.api.openai.responses.output import Output
 from app.api.openai.responses.request import ResponsesRequest
 from app.api.sse import NamedEvents, named
-from app.api.stored.responses import Kept, Responses
+from app.api.stored.responses import Responses, StoredResponse
 from app.core.call import Call
 from app.core.errors import ApiError
 from app.core.events import Refusal, Token
@@ -65,7 +65,7 @@ class Draft:
         whole = self.body(model, self.output.status)
         if self._kept is not None:
             try:
-                whole["store"] = await self._kept.keep(self._call.who.tenant, Kept(whole, self._items))
+                whole["store"] = await self._kept.keep(self._call.who.tenant, StoredResponse(whole, self._items))
             except PortError as error:  # it is answered and billed all the same
                 log.error("response %s was not stored: %s", self._id, error)  # noqa: TRY400 - the sentence says it all
                 whole["store"] = False

@@ -1,4 +1,4 @@
-"""The items of a conversation: as clients send them, as they are kept, and as the rooms' Messages.  wire -> [items].
+"""The items of a conversation: as clients send them, as they are kept, and as the stages' Messages.  wire -> [items].
 
 A kept item is whole: it has id, type, status, and its content as parts.
 """
@@ -107,7 +107,7 @@ AnyItem = Annotated[
 
 
 def messages(items: Sequence[Item], instructions: str | None) -> tuple[Message, ...]:
-    """The conversation for the rooms. Raises ApiError (400) where an output answers no call."""
+    """The conversation for the stages. Raises ApiError (400) where an output answers no call."""
     first = [Message("system", instructions)] if instructions else []
     return (*first, *_messages(items))
 

@@ -63,7 +63,7 @@ class Counted(Wire):
         return [item.kept() for item in self.input or ()]
 
     def prompt(self, conversation: Sequence[Item]) -> Prompt:
-        """The request as the rooms know it. conversation: all of it, kept and new. Raises ApiError (400)."""
+        """The request as the stages know it. conversation: all of it, kept and new. Raises ApiError (400)."""
         return Prompt(messages(conversation, self.instructions), self.model, self.params())
 
     def params(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from app.api.openai.responses.answer import Draft, ResponseAnswer, ResponseStrea
 from app.api.openai.responses.items import Item
 from app.api.openai.responses.request import Counted, read, read_counted
 from app.api.openai.wire import Wire
-from app.api.stored.responses import Kept, Responses
+from app.api.stored.responses import Responses, StoredResponse
 from app.api.token_count import tokens_of
 from app.api.validation import fit
 from app.core import errors
@@ -52,10 +52,10 @@ async def input_tokens(request: Request) -> dict[str, Any]:
     who, body = await _posted(request)
     gateway: Gateway = request.app.state.gateway
     asked = read_counted(body)
-    if asked.model not in gateway.menu.names:
-        raise errors.model_not_found(asked.model, gateway.menu.names)
+    if asked.model not in gateway.catalog.names:
+        raise errors.model_not_found(asked.model, gateway.catalog.names)
     prompt = asked.prompt(await _conversation(request, who, asked))
-    return {"object": "response.input_tokens", "input_tokens": tokens_of(prompt, gateway.services.count)}
+    return {"object": "response.input_tokens", "input_tokens": tokens_of(prompt, gateway.ports.count)}
 
 
 @router.get(f"{PATH}/{{response_id}}")
@@ -97,7 +97,7 @@ async def input_items(request: Request, response_id: str) -> dict[str, Any]:
 
 async def _caller(request: Request) -> Principal:
     gateway: Gateway = request.app.state.gateway
-    return await authenticate(request, gateway.services.ledger, "responses")
+    return await authenticate(request, gateway.ports.ledger, "responses")
 
 
 async def _posted(request: Request) -> tuple[Principal, bytes]:
@@ -110,8 +110,8 @@ async def _open(request: Request, who: Principal, body: bytes) -> Response:
     asked = read(body)
     items = await _conversation(request, who, asked)
     prompt = asked.prompt(items)
-    if not gateway.menu.tiers_of(prompt.model):
-        raise errors.model_not_found(prompt.model, gateway.menu.names)
+    if not gateway.catalog.tiers_of(prompt.model):
+        raise errors.model_not_found(prompt.model, gateway.catalog.names)
     caching = request.headers.get("cache-control", "")
     call, events = gateway.open(
         who,
@@ -134,13 +134,13 @@ async def _conversation(request: Request, who: Principal, asked: Counted) -> lis
     return [*map(dict, before.conversation), *asked.items()]
 
 
-async def _stored(request: Request, response_id: str) -> Kept:
+async def _stored(request: Request, response_id: str) -> StoredResponse:
     found = await _found(request, await _caller(request), response_id)
     if found is None:
         raise errors.response_not_found(response_id)
     return found
 
 
-async def _found(request: Request, who: Principal, response_id: str) -> Kept | None:
+async def _found(request: Request, who: Principal, response_id: str) -> StoredResponse | None:
     kept: Responses | None = request.app.state.responses
     return None if kept is None else await kept.read(who.tenant, response_id)

@@ -45,28 +45,28 @@ class Cacheable(Strict):
     cut_short: bool = False
 
 
-class Recall(Strict):
+class CachePolicy(Strict):
     """A stored answer serves the very question it was given to at once, and another wording where that is proven.
 
     error: the share of wrong answers tolerated among those served to another wording; a tenant's own `cache_error` goes
     before it. confidence: of the test that proves it (app/cache/acceptance.py). About `4 / error` comparisons without a
     fault are needed first. audit: the share of proven hits that are generated and compared all the same.
-    floor: cosine from which a stored question is looked at, candidates: the most that are. threshold: the judge's score
+    min_similarity: cosine from which a stored question is looked at, candidates: the most that are. threshold: the judge's score
     (the cosine where there is no judge) from which one may serve. longest: characters up to which questions of
     different wording are compared; a longer one is met by the very same only.
-    agree: cosine from which two answers to be compared say the same, beside the rules of app/cache/equivalence.py.
+    min_answer_similarity: cosine from which two answers to be compared say the same, beside the rules of app/cache/equivalence.py.
     prior_weight: comparisons that the bundled judge's own record counts for in each bin; 0: a tenant starts from none.
     ttl: seconds that an answer is kept.
     """
 
     error: Annotated[float, Field(ge=0, le=0.5)] = 0.02
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
-    audit: Annotated[float, Field(gt=0, le=1)] = 0.05
-    floor: Share = 0.8
+    shadow_share: Annotated[float, Field(gt=0, le=1)] = 0.05
+    min_similarity: Share = 0.8
     candidates: Annotated[int, Field(ge=1, le=16)] = 4
     threshold: Share = 0.8
-    longest: Annotated[int, Field(ge=0)] = 1000
-    agree: Share = 0.85
+    max_compared_chars: Annotated[int, Field(ge=0)] = 1000
+    min_answer_similarity: Share = 0.85
     prior_weight: Annotated[int, Field(ge=0, le=200)] = 20
     ttl: Annotated[float, Field(gt=0)] = 3600
     rules: Cacheable = Cacheable()

@@ -18,7 +18,7 @@ from app.db.schema import audit, tenants, webhooks
 from app.db.store import Store
 from app.installation.secrets import Secrets
 from app.notifications.dispatcher import Dispatcher, message_id
-from app.notifications.outbox import ATTEMPTS, Delivery, Notices, backoff, post
+from app.notifications.outbox import ATTEMPTS, Delivery, NotificationOutbox, backoff, post
 from tests.contracts.ledger_kit import START, Clock
 from tests.kit import until
 from tests.notifications.test_dispatcher import Receiver, sending
@@ -53,15 +53,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def notices(store: Store, clock: Clock) -> Notices:
-    return Notices(store, SECRETS, clock)
+def notices(store: Store, clock: Clock) -> NotificationOutbox:
+    return NotificationOutbox(store, SECRETS, clock)
 
 
 async def rows(store: Store, table: Any) -> Sequence[Any]:
     return await store.read(lambda connection: connection.execute(select(table)).all())
 
 
-async def test_a_notice_posted_twice_is_told_once(store: Store, notices: Notices) -> None:
+async def test_a_notice_posted_twice_is_told_once(store: Store, notices: NotificationOutbox) -> None:
     await notices.add_webhook(URL, None, [], "admin")
     await tell(store, notice(1), notice(1))
     assert [notice(1)] == await notices.spread()
@@ -70,7 +70,7 @@ async def test_a_notice_posted_twice_is_told_once(store: Store, notices: Notices
     assert [notice(1)] == [one.notice for one in await notices.claim(10)]
 
 
-async def test_a_notice_of_a_transaction_that_fails_is_never_told(store: Store, notices: Notices) -> None:
+async def test_a_notice_of_a_transaction_that_fails_is_never_told(store: Store, notices: NotificationOutbox) -> None:
     def fail(connection: Any) -> None:
         post(connection, [notice()])
         raise RuntimeError
@@ -80,13 +80,13 @@ async def test_a_notice_of_a_transaction_that_fails_is_never_told(store: Store, 
     assert [] == await notices.spread()
 
 
-async def test_posting_nothing_writes_nothing(store: Store, notices: Notices) -> None:
+async def test_posting_nothing_writes_nothing(store: Store, notices: NotificationOutbox) -> None:
     await tell(store)
     assert not await notices.waiting()
 
 
 async def test_a_notice_goes_to_its_tenants_webhooks_and_the_operators_that_want_its_kind(
-    store: Store, notices: Notices
+    store: Store, notices: NotificationOutbox
 ) -> None:
     for tenant in ("acme", "other"):
         await make_tenant(store, tenant)
@@ -102,12 +102,12 @@ async def test_a_notice_goes_to_its_tenants_webhooks_and_the_operators_that_want
 
 
 async def test_gateways_that_claim_together_share_the_deliveries_without_a_double(
-    store: Store, notices: Notices, clock: Clock, database_url: str
+    store: Store, notices: NotificationOutbox, clock: Clock, database_url: str
 ) -> None:
     for _ in range(8):
         await notices.add_webhook(URL, None, [], "admin")
     stores = [Store(database_url) for _ in range(4)]
-    gateways = [Notices(one, SECRETS, clock) for one in stores]
+    gateways = [NotificationOutbox(one, SECRETS, clock) for one in stores]
     await asyncio.gather(*(gateway.waiting() for gateway in gateways))  # connected, so that they really meet
     spread: list[Notice] = []
     claimed: list[Delivery] = []
@@ -125,7 +125,7 @@ async def test_gateways_that_claim_together_share_the_deliveries_without_a_doubl
 
 
 async def test_two_dispatchers_on_one_database_send_each_notice_once(
-    store: Store, notices: Notices, database_url: str
+    store: Store, notices: NotificationOutbox, database_url: str
 ) -> None:
     told: list[str] = []
     many = [notice(number) for number in range(20)]
@@ -136,7 +136,7 @@ async def test_two_dispatchers_on_one_database_send_each_notice_once(
         for _ in range(2):
             other = Store(database_url)
             stack.push_async_callback(other.close)
-            own = Notices(other, SECRETS)
+            own = NotificationOutbox(other, SECRETS)
             await stack.enter_async_context(sending(Dispatcher(own, told.append, poll=0.05)))
         await tell(store, *many)
         await until(lambda: len(told) == 40, 20)
@@ -146,7 +146,7 @@ async def test_two_dispatchers_on_one_database_send_each_notice_once(
 
 
 async def test_a_delivery_whose_gateway_died_is_due_again_after_its_lease(
-    store: Store, notices: Notices, clock: Clock
+    store: Store, notices: NotificationOutbox, clock: Clock
 ) -> None:
     await notices.add_webhook(URL, None, [], "admin")
     await tell(store, notice())
@@ -163,7 +163,9 @@ async def test_a_delivery_whose_gateway_died_is_due_again_after_its_lease(
     assert (2, None, clock.now, None) == (sent.attempts, sent.due, sent.delivered, sent.error)
 
 
-async def test_a_claim_takes_one_delivery_of_a_webhook_and_none_of_a_busy_one(store: Store, notices: Notices) -> None:
+async def test_a_claim_takes_one_delivery_of_a_webhook_and_none_of_a_busy_one(
+    store: Store, notices: NotificationOutbox
+) -> None:
     first, _ = await notices.add_webhook(URL, None, [], "admin")
     second, _ = await notices.add_webhook(URL, None, [], "admin")
     await tell(store, *(notice(number) for number in range(5)))
@@ -172,7 +174,9 @@ async def test_a_claim_takes_one_delivery_of_a_webhook_and_none_of_a_busy_one(st
     assert [second] == [one.webhook for one in await notices.claim(10, busy=[first])]
 
 
-async def test_failures_wait_ever_longer_and_end_within_a_day(store: Store, notices: Notices, clock: Clock) -> None:
+async def test_failures_wait_ever_longer_and_end_within_a_day(
+    store: Store, notices: NotificationOutbox, clock: Clock
+) -> None:
     await notices.add_webhook(URL, None, [], "admin")
     await tell(store, notice())
     await notices.spread()
@@ -197,7 +201,7 @@ def test_even_the_longest_scatter_ends_within_a_day() -> None:
 
 
 async def test_a_rotated_secret_signs_beside_the_new_one_for_a_day(
-    store: Store, notices: Notices, clock: Clock
+    store: Store, notices: NotificationOutbox, clock: Clock
 ) -> None:
     id_, old = await notices.add_webhook(URL, None, [], "admin")
     new = await notices.rotate(id_, "admin")
@@ -211,7 +215,9 @@ async def test_a_rotated_secret_signs_beside_the_new_one_for_a_day(
     assert old not in (new, newest)
 
 
-async def test_a_removed_webhook_is_sent_nothing_more_and_its_secret_is_gone(store: Store, notices: Notices) -> None:
+async def test_a_removed_webhook_is_sent_nothing_more_and_its_secret_is_gone(
+    store: Store, notices: NotificationOutbox
+) -> None:
     id_, _ = await notices.add_webhook(URL, None, [], "admin")
     await tell(store, notice(1))
     await notices.spread()
@@ -226,7 +232,7 @@ async def test_a_removed_webhook_is_sent_nothing_more_and_its_secret_is_gone(sto
     assert ([], "the webhook was removed") == (nothing, dropped.error)
 
 
-async def test_a_secret_is_shown_once_and_stored_sealed(store: Store, notices: Notices) -> None:
+async def test_a_secret_is_shown_once_and_stored_sealed(store: Store, notices: NotificationOutbox) -> None:
     id_, secret = await notices.add_webhook(URL, None, ["tenant.paused"], "admin")
     [shown] = await notices.webhooks()
     assert (id_, None, URL, ("tenant.paused",), START) == (
@@ -238,7 +244,7 @@ async def test_a_secret_is_shown_once_and_stored_sealed(store: Store, notices: N
 
 
 async def test_what_admins_do_to_webhooks_is_in_the_audit_chain_of_whom_it_concerns(
-    store: Store, notices: Notices
+    store: Store, notices: NotificationOutbox
 ) -> None:
     await make_tenant(store, "acme")
     own, _ = await notices.add_webhook(URL, "acme", [], "key_1")
@@ -265,11 +271,13 @@ async def test_what_admins_do_to_webhooks_is_in_the_audit_chain_of_whom_it_conce
 async def test_a_url_that_cannot_be_used_is_refused(sqlite_url: str, url: str) -> None:
     store = Store(sqlite_url)
     with pytest.raises(LedgerError, match="url is not usable"):
-        await Notices(store, SECRETS).add_webhook(url, None, [], "admin")
+        await NotificationOutbox(store, SECRETS).add_webhook(url, None, [], "admin")
     await store.close()
 
 
-async def test_unknown_tenants_kinds_and_webhooks_are_refused_and_leave_nothing(store: Store, notices: Notices) -> None:
+async def test_unknown_tenants_kinds_and_webhooks_are_refused_and_leave_nothing(
+    store: Store, notices: NotificationOutbox
+) -> None:
     with pytest.raises(LedgerError, match="no tenant `nobody`"):
         await notices.add_webhook(URL, "nobody", [], "admin")
     with pytest.raises(LedgerError, match="`budget threshold` is no kind"):
@@ -280,7 +288,7 @@ async def test_unknown_tenants_kinds_and_webhooks_are_refused_and_leave_nothing(
     assert ([], []) == (await rows(store, webhooks), await rows(store, audit))
 
 
-async def test_history_is_newest_first_and_can_be_one_tenants(store: Store, notices: Notices) -> None:
+async def test_history_is_newest_first_and_can_be_one_tenants(store: Store, notices: NotificationOutbox) -> None:
     await tell(store, notice(1), notice(2, "other"), notice(3))
     assert [notice(3), notice(2, "other")] == [told for told, _ in await notices.history(2)]
     assert [notice(3), notice(1)] == [told for told, _ in await notices.history(tenant="acme")]
