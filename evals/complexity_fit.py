@@ -1,6 +1,6 @@
 """Fit the two parts of the complexity head: what a stronger model adds on questions, and how demanding a prompt is.
 
-train_complexity.py, evals/complexity.py -> [paraphrase rules, prompts] -> tensors that app.routing.complexity reads.
+train_complexity.py, evals/complexity.py -> [questions, prompts] -> tensors that app.routing.complexity reads.
 """
 
 from __future__ import annotations

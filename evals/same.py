@@ -1,6 +1,7 @@
 """How well the cache's second stage tells the same question from one that only looks like it, beside the bare cosine.
 
-make eval -> [same] -> MiniLMParaphraseJudge at its default threshold. Rows {"a", "b", "duplicate"}, and, of made pairs, `kind`:
+make eval -> [same] -> MiniLMParaphraseJudge at its default threshold.
+Rows {"a", "b", "duplicate"}, and, of made pairs, `kind`:
 `paraphrase`, or what was changed in a contrast (`number`, `name`, ...). Labelled pairs have no kind. Where a folder
 has no made pairs, those of evals/short stand in.
 """

@@ -1,6 +1,6 @@
 """Harmless prompts of our own making that look like attacks, for training the injection judge.
 
-injection_benign.yaml -> [benign] -> tools/injection_mix.py: trigger words in innocent use, paraphrase rules about attacks,
+injection_benign.yaml -> [benign] -> tools/injection_mix.py: trigger words in innocent use, questions about attacks,
 harmless roles, rules of format, documents.
 """
 

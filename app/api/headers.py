@@ -24,6 +24,8 @@ FOUND = {"block": "blocked", "flag": "flagged", "throttle": "throttled"}
 _SAFE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
+RENAMED = {"x-penstock-recall": "x-penstock-cache-decision"}
+"""Headers' old names -> the new: both are sent for one version."""
 CACHED = {"exact": "hit", "hit": "hit", "explore": "miss", "miss": "miss", "bypass": "bypass"}
 """What a lookup came to, for the caller: `explore` is a miss from which the cache learns."""
 
@@ -69,6 +71,7 @@ def of_call(call: Call, *, settled: bool) -> dict[str, str]:
         "x-penstock-call": call.id,
         "x-penstock-cost": call.cost if settled else None,
     }
+    facts |= {old: facts[new] for old, new in RENAMED.items()}
     return {name: str(v) for name, v in facts.items() if v is not None} | rate_limits(call.windows)
 
 

@@ -1,4 +1,4 @@
-"""Append to the audit chain, inside the transaction that does what is recorded. transactions, admin service -> [chain] -> SQL.
+"""Append to the audit chain, inside the transaction that does what is recorded. transactions, admin -> [chain] -> SQL.
 
 A chain's row is locked until the commit, so its records have no gap and no two the same number, over all gateways.
 """

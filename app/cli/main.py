@@ -18,6 +18,7 @@ from app.cli import audit, batch, billing, cache, keys, route, tenants
 from app.cli.admin import DEFAULT, command
 from app.cli.output import err, fail, out
 from app.config import Config, ConfigError, Graph, Policy, VllmPool, load_file
+from app.config.renamed import migrate
 
 __all__ = ["DEFAULT", "File", "app", "fail", "loaded", "prepare"]
 
@@ -66,6 +67,19 @@ def config_schema() -> None:
     """Print every key with its type, default and meaning, as JSON Schema."""
     schema = {"args": Graph.model_json_schema(), "user_config": Policy.model_json_schema()}
     sys.stdout.write(json.dumps(schema, indent=2) + "\n")
+
+
+@config_app.command("migrate")
+def config_migrate(file: File = DEFAULT) -> None:
+    """Rewrite the keys of FILE that have a new name; comments and layout stay."""
+    try:
+        text, renamed = migrate(file.read_text(encoding="utf-8"))
+        if renamed:
+            file.write_text(text, encoding="utf-8")
+    except (OSError, ConfigError) as error:
+        fail(f"{file}: {error}")
+    for line in renamed or ["nothing to rename"]:
+        out.print(escape(line))
 
 
 @app.command()

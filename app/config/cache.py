@@ -50,11 +50,12 @@ class CachePolicy(Strict):
 
     error: the share of wrong answers tolerated among those served to another wording; a tenant's own `cache_error` goes
     before it. confidence: of the test that proves it (app/cache/acceptance.py). About `4 / error` comparisons without a
-    fault are needed first. audit: the share of proven hits that are generated and compared all the same.
-    min_similarity: cosine from which a stored question is looked at, candidates: the most that are. threshold: the judge's score
-    (the cosine where there is no judge) from which one may serve. longest: characters up to which questions of
-    different wording are compared; a longer one is met by the very same only.
-    min_answer_similarity: cosine from which two answers to be compared say the same, beside the rules of app/cache/equivalence.py.
+    fault are needed first. shadow_share: of proven hits, how many are generated and compared all the same.
+    min_similarity: cosine from which a stored question is looked at, candidates: the most that are. threshold: the
+    judge's score (the cosine where there is no judge) from which one may serve. max_compared_chars: up to which
+    questions of different wording are compared; a longer one is met by the very same only.
+    min_answer_similarity: cosine from which two answers to be compared say the same, beside the rules of
+    cache/equivalence.py.
     prior_weight: comparisons that the bundled judge's own record counts for in each bin; 0: a tenant starts from none.
     ttl: seconds that an answer is kept.
     """

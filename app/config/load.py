@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -13,7 +14,9 @@ from pydantic import BaseModel, ValidationError
 from app.config.base import ConfigError, Strict, choose
 from app.config.graph import Graph
 from app.config.policy import Policy
+from app.config.renamed import GRAPH, POLICY, renewed
 
+log = logging.getLogger(__name__)
 T = TypeVar("T", bound=Strict)
 
 
@@ -27,7 +30,7 @@ class Config(Strict):
 def check(graph: Graph, policy: Policy) -> None:
     """What only graph and policy together can tell. Raises ConfigError."""
     models = {pool.model_id for pool in graph.pools.values()}
-    for what, names, known in (("goods", policy.costs, graph.pools), ("model_prices", policy.model_prices, models)):
+    for what, names, known in (("costs", policy.costs, graph.pools), ("model_prices", policy.model_prices, models)):
         if unknown := sorted(set(names) - set(known)):
             raise choose(what, unknown[0], known)
     for name, tier in policy.tiers.items():
@@ -45,12 +48,12 @@ def check(graph: Graph, policy: Policy) -> None:
 
 def parse_graph(args: Mapping[str, Any]) -> Graph:
     """The Serve application's args as a Graph. Raises ConfigError."""
-    return _parse(Graph, args, "args")
+    return _parse(Graph, _renewed(args, GRAPH), "args")
 
 
 def parse_policy(user_config: Mapping[str, Any]) -> Policy:
     """The Gateway's user_config as a Policy. Raises ConfigError."""
-    return _parse(Policy, user_config, "user_config")
+    return _parse(Policy, _renewed(user_config, POLICY), "user_config")
 
 
 def load_file(path: str | Path) -> Config:
@@ -83,6 +86,14 @@ def application(document: Any, path: str) -> dict[str, Any]:
             return app
     msg = f"{path}: no application with `import_path: graphs.chat:build`"
     raise ConfigError(msg)
+
+
+def _renewed(data: Mapping[str, Any], table: Mapping[tuple[str, ...], str]) -> Mapping[str, Any]:
+    """The data with today's names; each old one is told in the log."""
+    new, found = renewed(data, table)
+    for old, name in found:
+        log.warning("config: `%s` is now called `%s`; `penstock config migrate FILE` rewrites it", old, name)
+    return dict(new)
 
 
 def _parse(model: type[T], data: Mapping[str, Any], root: str) -> T:

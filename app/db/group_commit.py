@@ -1,4 +1,4 @@
-"""Group commit: what waits while one transaction runs goes together into the next. ledger -> [group_commit] -> database.
+"""Group commit: what waits while one transaction runs goes into the next. ledger -> [group_commit] -> database.
 
 A commit costs about the same for one operation as for a hundred, so the more that wait, the cheaper each becomes;
 an operation that comes alone does not wait at all.

@@ -1,4 +1,4 @@
-"""What the admin service refuses, as types that the admin API tells apart. tenants, keys, balances -> [refusals] -> office."""
+"""What the admin service refuses, as types the admin API tells apart. tenants, keys, balances -> [refusals]."""
 
 from __future__ import annotations
 

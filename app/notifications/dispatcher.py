@@ -1,4 +1,4 @@
-"""Send outbox to webhooks, signed after the Standard Webhooks specification. outbox -> [Dispatcher] -> receivers.
+"""Send notices to webhooks, signed after the Standard Webhooks specification. outbox -> [Dispatcher] -> receivers.
 
 At least once: a gateway that dies while it sends leaves the delivery to another. `webhook-id` is the same each time,
 so a receiver knows a repetition.

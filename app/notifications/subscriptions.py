@@ -1,4 +1,4 @@
-"""Who hears of outbox: webhooks and their signing secrets, sealed. admin service, outbox -> [webhooks] -> SQL."""
+"""Who hears of notices: webhooks and their signing secrets, sealed. admin service, outbox -> [subscriptions] -> SQL."""
 
 from __future__ import annotations
 

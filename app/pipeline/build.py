@@ -43,7 +43,8 @@ from app.routing.catalog import Health, ModelCatalog
 class Ports:
     """Every port, wired. count: text -> tokens. observe: called with each usage row and its call.
 
-    tokenizer, paraphrase: None where the config names none. key: of the installation, for names that hide personal data.
+    tokenizer, paraphrase: None where the config names none. key: the installation's, for names that
+    hide personal data.
     """
 
     encoder: Encoder

@@ -1,4 +1,4 @@
-"""What of a prompt came from untrusted the application, in the pieces that are judged.  prompt -> [untrusted] -> guard.
+"""What of a prompt came from outside the application, in the pieces that are judged.  prompt -> [untrusted] -> guard.
 
 What is judged by itself cannot be diluted by what stands around it. A message is judged whole as well, where it is cut:
 an order may be spread over the cuts. All of it takes linear time.

@@ -1,4 +1,4 @@
-"""The operator's side of the ledger: plans, tenants, projects, keys, budgets. admin API, start-up -> [admin service] -> SQL.
+"""The operator's side of the ledger: plans, tenants, projects, keys, budgets. admin API, start-up -> [admin] -> SQL.
 
 Every change is one transaction with its audit record; what changes nothing is not recorded. The record says what
 changed, old and new, but no name: an erased tenant's records stay, so they hold ids only.

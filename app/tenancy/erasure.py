@@ -1,4 +1,4 @@
-"""Erase a tenant: everything that was said and every name, and not one record of the chain. admin service -> [erasure] -> store.
+"""Erase a tenant: everything that was said and every name, and not one record of the chain. [erasure] -> store.
 
 Usage and audit stay: they hold ids, counts and money only, and the law wants those kept. What was said is gone with
 its rows, and unreadable in every backup with the data key.

@@ -123,6 +123,7 @@ def test_headers_tell_what_happened(client: openai.OpenAI) -> None:
     assert first.headers["x-penstock-region"] == "local"
     assert first.headers["x-penstock-cache"] == "bypass"
     assert first.headers["x-penstock-cache-decision"] == "result=bypass; why=personal"
+    assert first.headers["x-penstock-recall"] == "result=bypass; why=personal"  # its old name, for one version
     assert first.headers["x-penstock-scrubbed"] == "EMAIL_ADDRESS=1"
     assert float(first.headers["x-penstock-cost"]) > 0
     assert again.parse().choices[0].message.content == "You said: Mail bob@y.org"

@@ -228,7 +228,8 @@ def test_a_dead_collector_neither_slows_nor_fails_a_call(kind: str) -> None:
 
 def test_off_it_records_nothing_and_loads_nothing() -> None:
     code = (
-        "import sys; from tests.observability.test_traces import call, row; from app.observability.traces import Tracer;"
+        "import sys; from tests.observability.test_traces import call, row;"
+        "from app.observability.traces import Tracer;"
         "before = set(sys.modules); Tracer(None).record(call(), row()); Tracer().close();"
         "print(set(sys.modules) - before, 'opentelemetry.sdk.trace' in sys.modules)"
     )

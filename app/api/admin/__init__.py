@@ -1,4 +1,4 @@
-"""The admin API under /admin/v1: an app of its own, with its own key and errors. api.app, CLI -> [admin] -> office."""
+"""The admin API under /admin/v1: an app of its own, with its own key and errors. api.app, CLI -> [admin] -> tenancy."""
 
 from __future__ import annotations
 

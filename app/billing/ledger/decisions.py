@@ -1,4 +1,4 @@
-"""Decide reservations and settlements on what is known of their tenants. transactions reads -> [decisions] -> it writes.
+"""Decide reservations and settlements on what is known of their tenants. transactions reads -> [decisions] -> writes.
 
 No SQL here: `Books` is what one transaction read under its locks, the decisions are plain arithmetic on it, and
 what changed is written back by the same transaction. Money in nano (1e-9), times in Unix seconds.

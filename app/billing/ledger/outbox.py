@@ -1,4 +1,4 @@
-"""No usage row is lost: not with the database away, not with the gateway killed. settle -> [settlement outbox] -> ledger.
+"""No usage row is lost: not with the database away, not with the gateway killed. settle -> [outbox] -> ledger.
 
 Calls on their way are written to disk about once a second, as the rows to bill should this process die. A row that
 the ledger does not take is kept there too, and settled when it does. What dead processes left is taken over.

@@ -1,4 +1,4 @@
-"""One process's usage rows on disk, for whoever outlives it. settlement outbox -> [journal_files] -> the state folder.
+"""One process's usage rows on disk, for whoever outlives it. outbox -> [outbox_files] -> the state folder.
 
 `NAME.rows` is a queue of rows that wait for the ledger: appended to, read from its head, cut to nothing when all of
 it is settled. The process holds a lock on it for as long as it lives, so a file that can be locked is a dead one's.

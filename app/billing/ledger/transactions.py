@@ -1,4 +1,4 @@
-"""Run a batch of reservations and settlements as one transaction. group_commit -> [transactions] -> decisions, statements.
+"""Run a batch of reservations and settlements in one transaction. group_commit -> [transactions] -> decisions, SQL.
 
 The batch's tenants are locked first (SQLite: the one write lock; PostgreSQL: their rows, in the order of ids), and
 all that belongs to a tenant changes only under that lock: what is read here holds until the commit, over all

@@ -1,6 +1,7 @@
 """Judge whether one question asks what another asked, by rules and a network on MiniLM's tokens.  Port Same.
 
-recall: FAISS's nearest -> [MiniLMParaphraseJudge] -> score -> the cache's decision rule. A pair passes, in this order: equal but
+recall: FAISS's nearest -> [MiniLMParaphraseJudge] -> score -> the cache's decision.
+A pair passes, in this order: equal but
 for case, blanks and the last `?`; the rules of app/cache/paraphrase/rules.py, which only refuse; the network
 (paraphrase/network.py) and boosted trees; a head that makes a probability of their logits and a few numbers on
 the two strings.
