@@ -21,10 +21,11 @@ eval: $(STAMP)-dev ## the judges' figures on your rows: DATA=folder, or ARGS="--
 	@$(BIN)/penstock models prepare
 	@$(BIN)/python -m evals $(if $(DATA),--data $(DATA)) $(ARGS)
 
-lint: $(STAMP)-dev ## ruff and mypy
+lint: $(STAMP)-dev ## ruff, mypy and the import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 format: $(STAMP)-dev ## ruff, with its fixes
 	@$(BIN)/ruff check --fix .

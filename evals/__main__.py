@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from app.models.catalog import ModelError
+from app.models.errors import ModelError
 from evals.data import FORMATS, BadRowError, survey
 from evals.report import show, write
 from evals.table import Table

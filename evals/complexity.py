@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.models.catalog import prepare, resolve
+from app.models.catalog import resolve
 from app.routing.complexity import LinearComplexity, questions_raw
+from app.runtime.prepare import prepare
 from evals.complexity_fit import Read, questions, scaled, scaling
 from evals.complexity_splits import APART, SHARES, SPLITS, recovered, splits
 from evals.curves import auc, roc

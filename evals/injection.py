@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.models.catalog import PINS, prepare
+from app.models.catalog import PINS
+from app.runtime.prepare import prepare
 from app.safety.injection import OnnxInjection
 from evals.curves import auc, calibration, precision_recall, recall_at, roc
 from evals.data import FORMATS, rows

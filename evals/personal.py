@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from app.core.ports import Scrubber, Span
-from app.models.catalog import prepare
+from app.runtime.prepare import prepare
 from evals.data import Row
 from evals.seen import Seen
 from evals.table import Figure, Stopwatch, Table, bootstrapped, rate, rows

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.cache.paraphrase.judge import MiniLMParaphraseJudge
-from app.models.catalog import prepare
 from app.models.encoder import MiniLMEncoder
+from app.runtime.prepare import prepare
 from evals.curves import auc, calibration, precision_recall
 from evals.data import FORMATS, Row, rows
 from evals.seen import Seen

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.config import load_file
-from app.models.catalog import PINS, prepare
+from app.models.catalog import PINS
+from app.runtime.prepare import prepare
 from app.safety.detoxify import DetoxifyClassifier
 from evals.curves import auc, calibration, precision_recall, roc
 from evals.data import FORMATS, rows

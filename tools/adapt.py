@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from app.models.catalog import offline
+from app.models.errors import offline
 
 offline()
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification  # noqa: E402

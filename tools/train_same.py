@@ -280,8 +280,8 @@ def head(args: argparse.Namespace) -> None:
 
 def ask(trained: Path, folder: Path, pairs: Sequence[Pair]) -> list[tuple[float, float] | None]:
     """Each pair's logits by the model as it is served; None where a rule decides without it."""
+    from app.cache.paraphrase import convert
     from app.cache.paraphrase.judge import MiniLMParaphraseJudge, certain
-    from app.models import convert
 
     convert.pairs([trained, Path(resolve(BASE))], folder, folder, lambda _part, _what: None)
     (folder / "same.json").write_text(json.dumps({"longest": 128, "identical": IDENTICAL}))

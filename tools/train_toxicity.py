@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from app.models.catalog import offline, resolve
+from app.models.catalog import resolve
+from app.models.errors import offline
 from evals.seen import Seen
 from tools import adapt
 from tools.pin import held_out, pin

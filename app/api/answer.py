@@ -23,9 +23,9 @@ from app.api.openai.moderation_categories import of_call as judged
 from app.core.call import Call
 from app.core.errors import ApiError
 from app.core.events import Event, Failure, Refusal, Token, ToolDelta, Usage
+from app.core.reader import Later, Reader
 from app.core.stage import Events
 from app.pipeline.gateway import Gateway
-from app.pipeline.stages.moderate import Later, Reader
 
 SSE = "text/event-stream; charset=utf-8"
 JSON = "application/json"

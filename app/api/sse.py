@@ -16,7 +16,7 @@ from app.api.answer import SSE, CallResponse, ends_call, send_head
 from app.api.headers import of_call
 from app.core.errors import ApiError
 from app.core.events import Refusal, Token
-from app.pipeline.stages.moderate import Later, Reader
+from app.core.reader import Later, Reader
 
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 

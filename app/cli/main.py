@@ -123,8 +123,8 @@ def prepare(config: Config) -> None:
     """Prepare every bundled model with a progress bar each; leaves with the fault and its fix."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from app.models.catalog import ModelError
-    from app.models.catalog import prepare as prepare_models
+    from app.models.errors import ModelError
+    from app.runtime.prepare import prepare as prepare_models
 
     columns = (
         TextColumn("{task.fields[name]:<22}"),

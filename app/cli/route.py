@@ -18,7 +18,7 @@ import yaml
 from app.cli import output
 from app.cli.admin import DEFAULT, CommandContext, command
 from app.config import Config, ConfigError, load_file
-from app.models.catalog import ModelError
+from app.models.errors import ModelError
 from app.routing.calibration import Cut, cuts
 from app.routing.catalog import tier_for
 

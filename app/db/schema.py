@@ -23,7 +23,7 @@ from sqlalchemy import (
     Text,
 )
 
-from app.billing.pricing import NANO
+from app.core.money import NANO
 
 metadata = MetaData()
 

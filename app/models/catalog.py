@@ -1,37 +1,25 @@
 """Know every model by its source and have it ready on this machine's disk, without a model hub.
 
-Config names a model `bundled:NAME`, `hub:ORG/NAME` or `path:...`. `penstock models prepare` calls `prepare` once,
-before any replica starts; adapters and tiers call `resolve` when they load. Bundled weights come inside Python
+Config names a model `bundled:NAME`, `hub:ORG/NAME` or `path:...`. `penstock models prepare` runs
+runtime/prepare.py once, before any replica starts; adapters and tiers call `resolve` when they load. Bundled weights come inside Python
 packages (or `app/weights`), are checked against `app/weights/SHA256SUMS`, and, where a library wants another format,
 are converted once into the cache by `app/models/convert.py`.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    Report = Callable[[str, float, str], None]
+from app.models.errors import ModelError
 
 PINS = Path(__file__).parents[1] / "weights" / "SHA256SUMS"
 STAMP = "penstock.json"
-
-
-class ModelError(Exception):
-    """A model cannot be used. The message names the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +27,7 @@ class Bundled:
     """A model that comes with the installation.
 
     requires: what to install when it is missing. package, folder: where its files lie, `folder` inside `package`.
-    recipe: the function of `app/models/convert.py` that converts it into the cache; None: used where it lies.
+    recipe: of runtime/prepare.py's RECIPES, which converts it into the cache; None: used where it lies.
     version: raise it when the recipe changes. also: other bundled models the recipe reads. needs: bytes of disk.
     """
 
@@ -100,12 +88,6 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser().absolute() / "penstock"
 
 
-def offline() -> None:
-    """Keep model libraries from reaching for a hub. Call it before they are first imported: they read it then."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
-
-
 def resolve(source: str) -> str:
     """Turn a source into what a library loads: a local path, or `ORG/NAME` for `hub:ORG/NAME`.
 
@@ -113,11 +95,11 @@ def resolve(source: str) -> str:
     """
     kind, _, name = source.partition(":")
     if kind == "bundled":
-        model = _find(name)
+        model = find(name)
         if model.recipe is None:
-            return str(_checked(name))
-        folder = _folder(name)
-        if not _intact(folder):
+            return str(checked(name))
+        folder = prepared_folder(name)
+        if not intact(folder):
             message = f"bundled model `{name}` is not prepared: run `penstock models prepare`"
             raise ModelError(message)
         return str(folder)
@@ -133,29 +115,15 @@ def resolve(source: str) -> str:
     raise ModelError(message)
 
 
-def prepare(sources: Iterable[str], report: Report = lambda _name, _fraction, _what: None) -> None:
-    """Make every bundled model among `sources` ready to load; other sources are left alone.
-
-    Safe to interrupt, to repeat and to run in two processes at once. report: name, fraction 0..1, what is happening.
-    Raises ModelError: unknown, missing or altered files, or no room on the disk.
-    """
-    for name in dict.fromkeys(s.removeprefix("bundled:") for s in sources if s.startswith("bundled:")):
-        recipe = _find(name).recipe
-        if recipe is None:
-            _checked(name)
-        elif not _intact(_folder(name)):
-            _build(name, recipe, report)
-        report(name, 1.0, "ready")
-
-
-def _find(name: str) -> Bundled:
+def find(name: str) -> Bundled:
+    """The bundled model of this name. Raises ModelError, which names the choices."""
     if name not in CATALOG:
         message = f"unknown bundled model `{name}`: choose from {', '.join(sorted(CATALOG))}"
         raise ModelError(message)
     return CATALOG[name]
 
 
-def _pins(name: str) -> dict[str, str]:
+def pins(name: str) -> dict[str, str]:
     """Path inside the model's folder -> sha256, as pinned."""
     model = CATALOG[name]
     prefix = "/".join(part for part in (model.package, model.folder) if part) + "/"
@@ -163,7 +131,7 @@ def _pins(name: str) -> dict[str, str]:
     return {path.removeprefix(prefix): digest for digest, path in lines if path.startswith(prefix)}
 
 
-def _source(name: str) -> Path:
+def source_folder(name: str) -> Path:
     """Where the model's own files lie, unchecked."""
     model = CATALOG[name]
     spec = find_spec(model.package)  # finds without importing: some of these packages import what is not installed
@@ -173,25 +141,25 @@ def _source(name: str) -> Path:
     return Path(spec.submodule_search_locations[0]) / model.folder
 
 
-def _checked(name: str) -> Path:
+def checked(name: str) -> Path:
     """Where the model's own files lie, every one hashed against its pin.
 
     A file is hashed once: a stamp in the cache remembers its size, time of change and pin.
     """
-    folder, pins = _source(name), _pins(name)
-    if not pins:
+    folder, pinned = source_folder(name), pins(name)
+    if not pinned:
         message = f"bundled model `{name}` has no files pinned in {PINS}: {_reinstall(name)}"
         raise ModelError(message)
     stamp = cache() / "checked" / f"{name}.json"
     try:
-        seen = {path: [*_size_and_time(folder / path), digest] for path, digest in pins.items()}
+        seen = {path: [*_size_and_time(folder / path), digest] for path, digest in pinned.items()}
     except OSError as error:
         message = f"bundled model `{name}` lacks {error.filename}: {_reinstall(name)}"
         raise ModelError(message) from error
     found = {"folder": str(folder), "files": seen}
     if _read(stamp) == found:
         return folder
-    for path, digest in pins.items():
+    for path, digest in pinned.items():
         with (folder / path).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                 message = f"bundled model `{name}`: {folder / path} has another hash than pinned: {_reinstall(name)}"
@@ -220,95 +188,19 @@ def _read(path: Path) -> object:
         return None
 
 
-def _folder(name: str) -> Path:
+def prepared_folder(name: str) -> Path:
     """Where the prepared model lies. Other inputs, recipe or cache location: another folder, so never a stale one.
 
     The location counts because a prepared Detoxify checkpoint names its own folder.
     """
     model, root = CATALOG[name], cache() / "models"
-    inputs = [str(root), model.recipe, model.version, *(sorted(_pins(part).items()) for part in (name, *model.also))]
+    inputs = [str(root), model.recipe, model.version, *(sorted(pins(part).items()) for part in (name, *model.also))]
     return root / f"{name}-{hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12]}"
 
 
-def _intact(folder: Path) -> bool:
+def intact(folder: Path) -> bool:
     """Whether the folder holds everything that was prepared, at its full size."""
     stamp = _read(folder / STAMP)
     if not isinstance(stamp, dict):
         return False
     return all((folder / path).is_file() and (folder / path).stat().st_size == size for path, size in stamp.items())
-
-
-def _build(name: str, recipe: str, report: Report) -> None:
-    """Convert into a folder beside, then rename: the prepared folder is whole or absent at any moment."""
-    folder, model = _folder(name), CATALOG[name]
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder.parent / f"{name}.lock", lambda: report(name, 0.0, "waiting for another process")):
-            if _intact(folder):
-                return
-            for abandoned in folder.parent.glob(f"{name}.partial-*"):
-                shutil.rmtree(abandoned)
-            _check_room(name, folder.parent)
-            report(name, 0.0, "checking hashes")
-            sources = [_checked(part) for part in (name, *model.also)]
-            partial = Path(tempfile.mkdtemp(prefix=f"{name}.partial-", dir=folder.parent))
-            try:
-                from app.models import convert
-
-                convert.RECIPES[recipe](sources, partial, folder, lambda part, what: report(name, part, what))
-                report(name, 0.95, "writing to disk")
-                _seal(partial)
-                shutil.rmtree(folder, ignore_errors=True)
-                partial.rename(folder)
-                _sync(folder.parent)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _no_room(name, folder.parent) from error
-        message = f"bundled model `{name}`: {error}: set PENSTOCK_CACHE to a folder this user can write"
-        raise ModelError(message) from error
-
-
-def _check_room(name: str, where: Path) -> None:
-    if shutil.disk_usage(where).free < CATALOG[name].needs:
-        raise _no_room(name, where)
-
-
-def _no_room(name: str, where: Path) -> ModelError:
-    needed, free = CATALOG[name].needs / 1e6, shutil.disk_usage(where).free / 1e6
-    return ModelError(
-        f"bundled model `{name}` needs {needed:.0f} MB in {where}, where {free:.0f} MB are free: "
-        "make room, or set PENSTOCK_CACHE to a folder on a larger disk"
-    )
-
-
-@contextmanager
-def _alone(lock: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock file. The system frees it when the process ends, however it ends."""
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _seal(folder: Path) -> None:
-    """Write the stamp, make the files readable for others (libraries write 0600) and push them to the disk."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    (folder / STAMP).write_text(json.dumps({str(path.relative_to(folder)): path.stat().st_size for path in files}))
-    folder.chmod(0o755)
-    for path in (*files, folder / STAMP):
-        path.chmod(0o644)
-        _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

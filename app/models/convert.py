@@ -1,4 +1,4 @@
-"""Convert bundled weights, once, into what the libraries load. Called by `models/catalog.py` while it holds the lock.
+"""Convert bundled weights, once, into what the libraries load. Called by runtime/prepare.py while it holds the lock.
 
 A recipe reads folders whose files were hashed, writes into `out`, and must not depend on the network.
 `final` is where `out` will stand after the rename.
@@ -11,19 +11,18 @@ import json
 import logging
 import shutil
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.models.catalog import ModelError, offline
+from app.models.errors import ModelError, offline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
     import torch
 
-    Step = Callable[[float, str], None]
-    Recipe = Callable[[Sequence[Path], Path, Path, Step], None]
+Step = Callable[[float, str], None]
+Recipe = Callable[[Sequence[Path], Path, Path, Step], None]
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -135,34 +134,6 @@ def injection(sources: Sequence[Path], out: Path, final: Path, step: Step) -> No
     shutil.copy(theirs / "model_quantized.onnx", out / "theirs")
 
 
-def pairs(sources: Sequence[Path], out: Path, final: Path, step: Step) -> None:  # noqa: ARG001 - one shape for all
-    """MiniLM and the network that compares two texts' tokens, as one model.onnx for paraphrase/judge.py. About 5 s."""
-    step(0.1, "loading transformers")
-    offline()
-    import torch
-    from safetensors.torch import load_file
-    from transformers import BertConfig, BertModel
-
-    from app.cache.paraphrase.features import NAMES
-    from app.cache.paraphrase.network import Committee, Reader
-
-    own, base = sources
-    settings = json.loads((own / "adapter.json").read_text())
-    committee = Committee(settings["members"])
-    committee.load_state_dict({key: value.float() for key, value in load_file(own / "network.safetensors").items()})
-    step(0.5, "exporting")
-    encoder = BertModel(BertConfig.from_pretrained(base, attn_implementation="eager"), add_pooling_layer=False)
-    weights = load_file(base / "model.safetensors")
-    encoder.load_state_dict({k: v for k, v in weights.items() if "pooler" not in k and "position_ids" not in k})
-    ids = torch.ones((1, 8), dtype=torch.int64)
-    inputs = {"first": ids, "second": ids[:, :6], "strings": torch.zeros(1, len(NAMES))}
-    axes = {"first": {1: "tokens"}, "second": {1: "others"}}
-    write(Reader(encoder, committee).eval(), inputs, axes, out / "model.onnx", int8=settings["int8"])
-    (out / "tokenizer.json").write_bytes((base / "tokenizer.json").read_bytes())
-    for path in (*own.glob("*.json"), own / "trees.safetensors"):
-        (out / path.name).write_bytes(path.read_bytes())
-
-
 def export(model: torch.nn.Module, path: Path, *, int8: bool) -> None:
     """Write a BERT that takes input_ids, attention_mask, token_type_ids, int64 (texts, tokens), and gives logits."""
     import torch
@@ -222,12 +193,3 @@ def merge(
         elif part != "lora_b":
             merged[key] = value.float().clone()
     return merged
-
-
-RECIPES: dict[str, Recipe] = {
-    "smollm2": smollm2,
-    "detoxify": detoxify,
-    "adapted": adapted,
-    "injection": injection,
-    "pairs": pairs,
-}

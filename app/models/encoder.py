@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.core.ports import Vector
-from app.models.catalog import offline, resolve
+from app.models.catalog import resolve
 from app.models.chunks import windows
+from app.models.errors import offline
 from app.models.threads import Worker
 
 OVERLAP = 16

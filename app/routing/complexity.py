@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.ports import Vector
-from app.models.catalog import ModelError, resolve
+from app.models.catalog import resolve
+from app.models.errors import ModelError
 from app.routing.features import FORMS, NAMES, shape
 
 HEAD = "head.safetensors"

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.models.catalog import ModelError, offline, resolve
+from app.models.catalog import resolve
 from app.models.chunks import windows
+from app.models.errors import ModelError, offline
 from app.models.threads import Worker
 from app.safety.deobfuscate import plain
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.engines.tokenizer import Vocabulary
-from app.models.catalog import ModelError
+from app.models.errors import ModelError
 from tests.kit import KEY, WHO, Kit, serving
 from tests.words import WORDS, vocabulary
 

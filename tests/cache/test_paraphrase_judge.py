@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from app.cache.paraphrase.judge import MiniLMParaphraseJudge, probability
-from app.models.catalog import prepare
 from app.models.encoder import MiniLMEncoder
+from app.runtime.prepare import prepare
 
 LOOK_ALIKES = [
     ("What should I eat at 37 weeks pregnant?", "What should I eat at 35 weeks pregnant?"),

@@ -7,7 +7,7 @@ import pytest
 
 from app.config.adapters import load
 from app.core.ports import Encoder
-from app.models.catalog import prepare
+from app.runtime.prepare import prepare
 
 
 @pytest.fixture(scope="module", params=["fake", "minilm"])

@@ -6,7 +6,7 @@ import pytest
 
 from app.config.adapters import load
 from app.core.ports import ParaphraseJudge
-from app.models.catalog import prepare
+from app.runtime.prepare import prepare
 
 QUESTION = "How do I reset my password?"
 NASTY = [

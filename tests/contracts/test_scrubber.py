@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.config.adapters import load
 from app.core.ports import Scrubber
-from app.models.catalog import prepare
+from app.runtime.prepare import prepare
 
 PARTS = [
     "Grace Hopper",

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from app.models import catalog as models
-from app.models import convert
-from app.models.catalog import Bundled, ModelError, prepare, resolve
+from app.models.catalog import Bundled, resolve
+from app.models.errors import ModelError, offline
+from app.runtime import prepare as runtime_prepare
+from app.runtime.prepare import prepare
 
 IN_PLACE = ("minilm-l6-v2", "en-core-web-sm", "injection-minilm", "complexity-head")
 
@@ -32,7 +34,7 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setenv("PENSTOCK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(models, "PINS", pins)
     monkeypatch.setitem(models.CATALOG, "toy", Bundled("toy==1", "toypackage", "", recipe="toy", needs=10))
-    monkeypatch.setitem(convert.RECIPES, "toy", upper)
+    monkeypatch.setitem(runtime_prepare.RECIPES, "toy", upper)
     return package
 
 
@@ -59,9 +61,9 @@ def test_models_used_where_they_lie_resolve_to_a_folder_without_preparation(name
 
 
 def test_every_file_of_every_bundled_model_is_pinned():
-    pinned = {path for name in models.CATALOG for path in models._pins(name)}
+    pinned = {path for name in models.CATALOG for path in models.pins(name)}
     assert {"SmolLM2-135M-Instruct.Q4_1.gguf", "model.safetensors", "ner/model", "adapter.safetensors"} <= pinned
-    assert all(models._pins(name) for name in models.CATALOG)
+    assert all(models.pins(name) for name in models.CATALOG)
 
 
 def test_an_unprepared_model_names_the_command_that_prepares_it(toy):
@@ -101,7 +103,7 @@ def test_preparing_reports_progress_and_leaves_a_whole_readable_folder(toy):
 
 def test_preparing_again_does_nothing(toy, monkeypatch):
     prepare_toy()
-    monkeypatch.setitem(convert.RECIPES, "toy", None)
+    monkeypatch.setitem(runtime_prepare.RECIPES, "toy", None)
     prepare_toy()
 
 
@@ -149,11 +151,11 @@ def test_an_interrupted_preparation_leaves_nothing_and_can_be_repeated(toy, monk
         (out / "model.txt").write_text("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(convert.RECIPES, "toy", interrupted)
+    monkeypatch.setitem(runtime_prepare.RECIPES, "toy", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare_toy()
     assert [path.name for path in (models.cache() / "models").iterdir()] == ["toy.lock"]
-    monkeypatch.setitem(convert.RECIPES, "toy", upper)
+    monkeypatch.setitem(runtime_prepare.RECIPES, "toy", upper)
     prepare_toy()
     assert resolve("bundled:toy")
 
@@ -167,7 +169,7 @@ def test_what_a_killed_preparation_left_is_cleared_away(toy):
 
 
 def test_two_processes_prepare_once(toy, monkeypatch):
-    monkeypatch.setitem(convert.RECIPES, "toy", slow_upper)
+    monkeypatch.setitem(runtime_prepare.RECIPES, "toy", slow_upper)
     fork = multiprocessing.get_context("fork")
     both = [fork.Process(target=prepare_toy) for _ in range(2)]
     for process in both:
@@ -189,7 +191,7 @@ def test_a_disk_that_fills_up_while_writing_is_told_the_same_way(toy, monkeypatc
     def full(sources, out, final, step):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(convert.RECIPES, "toy", full)
+    monkeypatch.setitem(runtime_prepare.RECIPES, "toy", full)
     with pytest.raises(ModelError, match=r"MB are free"):
         prepare_toy()
 
@@ -209,7 +211,7 @@ def test_when_all_is_prepared_preparing_again_is_instant_and_loads_no_torch():
     every = [f"bundled:{name}" for name in models.CATALOG]
     prepare(every)
     code = (
-        "import sys, time; from app.models.catalog import prepare; began = time.perf_counter();"
+        "import sys, time; from app.runtime.prepare import prepare; began = time.perf_counter();"
         f"prepare({every!r}); print(time.perf_counter() - began, 'torch' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
@@ -219,7 +221,7 @@ def test_when_all_is_prepared_preparing_again_is_instant_and_loads_no_torch():
 
 def test_the_small_model_answers_in_its_chat_format_without_a_hub():
     prepare(["bundled:smollm2-135m-instruct"])
-    models.offline()
+    offline()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = resolve("bundled:smollm2-135m-instruct")

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.ports import Span
-from app.models.catalog import ModelError, prepare
+from app.models.errors import ModelError
 from app.privacy.presidio.scrubber import OVERLAP, PIECE, PresidioScrubber, pieces, resolve_overlaps
+from app.runtime.prepare import prepare
 
 
 @pytest.fixture(scope="module", autouse=True)

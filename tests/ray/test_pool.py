@@ -29,6 +29,7 @@ from app.core.ports import EngineError, Generation
 from app.models import catalog as models
 from app.pipeline.stages.generate import Generate
 from app.routing.catalog import Health, ModelCatalog
+from app.runtime.prepare import prepare
 from deployments.engine_client import Chat, ServeEngine, encode
 from deployments.pools import PREFIX_ROUTER, build_pool
 from tests.kit import WHO, graph, policy
@@ -47,7 +48,7 @@ calls = count()
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    models.prepare([MODEL])
+    prepare([MODEL])
     ray.init("local", num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}})
     serve.start(proxy_location="Disabled")  # nothing here goes through HTTP, and the port may be another's
     yield

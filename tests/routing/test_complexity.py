@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from app.models.catalog import ModelError, resolve
+from app.models.catalog import resolve
 from app.models.encoder import MiniLMEncoder
+from app.models.errors import ModelError
 from app.routing.complexity import LinearComplexity
 from app.routing.features import FORMS, NAMES, shape
 from evals.complexity_splits import recovered, splits

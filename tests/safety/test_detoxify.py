@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from app.config import load_file
-from app.models.catalog import ModelError, prepare, resolve
+from app.models.catalog import resolve
+from app.models.errors import ModelError
+from app.runtime.prepare import prepare
 from app.safety.detoxify import DetoxifyClassifier
 
 ROOT = Path(__file__).parents[2]

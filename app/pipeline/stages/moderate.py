@@ -6,16 +6,15 @@ has ended the engine is told to stop.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
-from typing import Final
 
 from app.config import Moderate as Settings
 from app.core import errors
 from app.core.call import Call
 from app.core.events import Event, Failure, Prompt, Refusal, Token
 from app.core.ports import Classifier
+from app.core.reader import Later, Reader
 from app.core.stage import Events
 from app.pipeline.stages.guard import outside
 from app.safety.sliding_window import SlidingWindow
@@ -134,39 +133,3 @@ class Screen:
         call.note(self.name, **{label: float(round(score, 4)) for label, score in highest.items()})
         over = [label for label, least in self._settings.thresholds.items() if highest.get(label, 0.0) >= least]
         return over[0] if over and call.screen == "block" else None
-
-
-class Later:
-    """What Reader.next returns when nothing came in time."""
-
-
-LATER: Final = Later()
-
-
-class Reader:
-    """Reads events one at a time; a read that is late goes on, and the next call picks it up."""
-
-    def __init__(self, events: Events) -> None:
-        self._events = events
-        self._read: asyncio.Task[Event | None] | None = None
-
-    async def next(self, patience: float | None) -> Event | Later | None:
-        """The next event, None at the end, LATER after `patience` seconds."""
-        if self._read is None:
-            if patience is None:
-                return await anext(self._events, None)
-            self._read = asyncio.ensure_future(self._next())
-        await asyncio.wait({self._read}, timeout=patience)
-        if not self._read.done():
-            return LATER
-        read, self._read = self._read, None
-        return read.result()
-
-    async def _next(self) -> Event | None:
-        return await anext(self._events, None)
-
-    async def aclose(self) -> None:
-        if self._read is not None:
-            self._read.cancel()
-            await asyncio.wait({self._read})
-        await self._events.aclose()

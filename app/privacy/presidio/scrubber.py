@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.core.ports import Span
-from app.models.catalog import ModelError, resolve
+from app.models.catalog import resolve
+from app.models.errors import ModelError
 from app.models.lazy_imports import without
 from app.models.threads import Worker
 from app.privacy.presidio.false_positives import QUANTITIES, is_sum

@@ -19,8 +19,8 @@ from app.api.errors import error_headers
 from app.api.headers import of_call
 from app.api.openai.completions.chunks import ChoicePart, Pieces, body, head, used
 from app.core.errors import ApiError
+from app.core.reader import Later, Reader
 from app.pipeline.gateway import Gateway
-from app.pipeline.stages.moderate import Later, Reader
 
 
 class CompletionAnswer(CallResponse):
