@@ -1,9 +1,9 @@
 """Know every model by its source and have it ready on this machine's disk, without a model hub.
 
-Config names a model `bundled:NAME`, `hub:ORG/NAME` or `path:...`. `penstock models prepare` runs
-runtime/prepare.py once, before any replica starts; adapters and tiers call `resolve` when they load. Bundled weights come inside Python
+Config names a model `bundled:NAME`, `hub:ORG/NAME` or `path:...`. `penstock models prepare` runs runtime/prepare.py
+once, before any replica starts; adapters and tiers call `resolve` when they load. Bundled weights come inside Python
 packages (or `app/weights`), are checked against `app/weights/SHA256SUMS`, and, where a library wants another format,
-are converted once into the cache by `app/models/convert.py`.
+are converted once into the cache by models/convert.py.
 """
 
 from __future__ import annotations
