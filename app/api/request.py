@@ -33,7 +33,7 @@ class Posted:
 async def posted(request: Request, scope: str, answer: Callable[[Posted], Response]) -> Response:
     """What `answer` returns, once for each Idempotency-Key. scope: what the key must be for. Raises ApiError."""
     gateway: Gateway = request.app.state.gateway
-    who = await authenticate(request, gateway.ports.ledger, scope)
+    who = await authenticate(request, scope)
     body = await read_body(request, gateway.policy.admit.max_body_bytes)
 
     async def run() -> Response:

@@ -57,7 +57,7 @@ class AdminService:
         *,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """clock: Unix seconds. changed: called after each change, so that this gateway's ledger reads keys anew."""
+        """clock: Unix seconds. changed: called after each change, so that this gateway reads keys anew."""
         self.store = store
         self.secrets = secrets
         self.clock = clock
@@ -137,6 +137,10 @@ class AdminService:
     async def resume(self, tenant: str, *, actor: str) -> Tenant:
         """Lift its pause, also one that the spend breaker made."""
         return await self._change("tenant.resume", actor, lambda c, _: tenants.resume(c, tenant))
+
+    async def retention(self) -> Mapping[str, int]:
+        """Days that audit records are kept, by tenant, where its terms say so."""
+        return await self.store.read(tenants.retention)
 
     # -- projects --------------------------------------------------------------------------------
 

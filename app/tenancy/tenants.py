@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select, update
 from app.billing.ledger import balances
 from app.core.terms import UNLIMITED, Terms
 from app.db.refusals import TakenError, UnknownError, named
+from app.db.schema import plans as plan_rows
 from app.db.schema import tenants
 from app.db.statements import upserts
 from app.tenancy import plans
@@ -90,6 +91,14 @@ def listing(connection: Connection, limit: int, after: str) -> list[Tenant]:
     """The tenants by id, those after the id `after`."""
     query = select(tenants).where(tenants.c.id > after).order_by(tenants.c.id).limit(limit)
     return [_tenant(row) for row in connection.execute(query)]
+
+
+def retention(connection: Connection) -> dict[str, int]:
+    """Days that the audit records of a tenant are kept, of those whose own terms or plan's say so."""
+    query = select(tenants.c.id, tenants.c.terms, plan_rows.c.terms)
+    rows = connection.execute(query.outerjoin_from(tenants, plan_rows, plan_rows.c.id == tenants.c.plan))
+    found = {tenant: terms_of(own).over(terms_of(common)).retention_days for tenant, own, common in rows}
+    return {tenant: days for tenant, days in found.items() if days}
 
 
 def change(connection: Connection, tenant: str, changes: TenantChanges, now: float) -> tuple[Tenant, Tenant]:

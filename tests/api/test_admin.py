@@ -29,6 +29,7 @@ from app.billing.ledger.ledger import SqlLedger
 from app.db.store import Store
 from app.installation.secrets import Secrets
 from app.tenancy.admin import AdminService
+from app.tenancy.authenticator import Authenticator
 from tests.contracts.ledger_kit import START, Clock, row
 from tests.kit import free_port
 
@@ -59,7 +60,7 @@ class Admin:
     def bill(self, key: str, call: str, cost: str, **changes: Any) -> None:
         async def work() -> None:
             ledger = SqlLedger(self.database, SECRETS, self.clock)
-            who = await ledger.identify(key)
+            who = await Authenticator(ledger.store, self.clock).identify(key)
             assert who is not None
             await ledger.settle(replace(row(call, who, cost), project=who.project, created=self.clock(), **changes))
             await ledger.close()

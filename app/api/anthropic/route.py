@@ -45,7 +45,7 @@ async def count_tokens(request: Request) -> Response:
 
 async def _posted(request: Request) -> tuple[Principal, bytes]:
     gateway: Gateway = request.app.state.gateway
-    who = await authenticate(request, gateway.ports.ledger, "messages")
+    who = await authenticate(request, "messages")
     return who, await read_body(request, gateway.policy.admit.max_body_bytes)
 
 

@@ -76,7 +76,7 @@ async def detokenize(request: Request) -> dict[str, Any]:
 
 async def _read(request: Request) -> tuple[Gateway, dict[str, Any]]:
     gateway: Gateway = request.app.state.gateway
-    await authenticate(request, gateway.ports.ledger, "chat")
+    await authenticate(request, "chat")
     return gateway, load(await read_body(request, gateway.policy.admit.max_body_bytes))
 
 

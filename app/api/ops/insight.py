@@ -111,8 +111,7 @@ async def usage(request: Request) -> Response:
 
 
 async def _who(request: Request) -> Principal:
-    gateway: Gateway = request.app.state.gateway
-    return await authenticate(request, gateway.ports.ledger, "models")
+    return await authenticate(request, "models")
 
 
 def _office(request: Request) -> AdminService:

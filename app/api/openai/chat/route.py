@@ -25,7 +25,7 @@ async def chat(request: Request) -> Response:
     `Idempotency-Key`: sent again within a day, the request gets the same answer and is billed once.
     """
     gateway: Gateway = request.app.state.gateway
-    who = await authenticate(request, gateway.ports.ledger, "chat")
+    who = await authenticate(request, "chat")
     body = await read_body(request, gateway.policy.admit.max_body_bytes)
 
     async def answer() -> Response:

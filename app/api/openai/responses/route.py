@@ -96,8 +96,7 @@ async def input_items(request: Request, response_id: str) -> dict[str, Any]:
 
 
 async def _caller(request: Request) -> Principal:
-    gateway: Gateway = request.app.state.gateway
-    return await authenticate(request, gateway.ports.ledger, "responses")
+    return await authenticate(request, "responses")
 
 
 async def _posted(request: Request) -> tuple[Principal, bytes]:
