@@ -14,8 +14,9 @@ from starlette.requests import Request
 
 from app.api.auth import authenticate
 from app.api.body import read_body
+from app.api.openai.chat.request import ChatMessage
 from app.api.openai.completions.request import Id
-from app.api.openai.wire import ChatMessage, Wire
+from app.api.openai.wire import Wire
 from app.api.validation import fit, load
 from app.core import errors
 from app.core.ports import Tokenizer

@@ -6,11 +6,11 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.answer import ChatAnswer, ChatStream
 from app.api.auth import authenticate
 from app.api.body import read_body
 from app.api.idempotency import once
-from app.api.openai.wire import read
+from app.api.openai.chat.answer import ChatAnswer, ChatStream
+from app.api.openai.chat.request import read
 from app.core import errors
 from app.core.ports import Principal
 from app.pipeline.gateway import Gateway
