@@ -25,10 +25,7 @@ from app.core.events import Event, Failure, Refusal, Token, Usage
 from app.core.stage import Events
 from app.pipeline.gateway import Gateway
 
-SSE = "text/event-stream; charset=utf-8"
 JSON = "application/json"
-KEEP_ALIVE = b": keep-alive\n\n"
-"""A comment of a stream that has nothing to say: clients and proxies close a connection that is silent for long."""
 
 
 class CallResponse(Response):

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from app.api.ip_limits import IpLimiter
 from app.core import errors
-from app.core.call import BATCH_LINE
+from app.core.call import BATCH_LINE, BatchLine
 from app.core.ports import Authenticator, Principal
 
 
@@ -17,6 +17,15 @@ def presented_key(request: Request) -> str | None:
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return request.headers.get("x-api-key") or request.headers.get("api-key")
+
+
+def batch_line(request: Request) -> BatchLine | None:
+    """The batch line that the request is; None for whoever came over the network.
+
+    It travels in the ASGI scope's state, which only who calls the app in this process can write.
+    """
+    line: BatchLine | None = getattr(request.state, BATCH_LINE, None)
+    return line
 
 
 def door_of(app: Starlette) -> IpLimiter:
@@ -32,7 +41,7 @@ def door_of(app: Starlette) -> IpLimiter:
 
 async def authenticate(request: Request, scope: str) -> Principal:
     """The key's owner, who may do what `scope` names. Raises ApiError (401, 403, 429)."""
-    line = BATCH_LINE.get()
+    line = batch_line(request)
     who = line.who if line else await _known(request)
     if who.suspended:
         raise errors.key_suspended(who.suspended)

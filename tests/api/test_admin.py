@@ -407,6 +407,7 @@ def test_an_erased_tenant_keeps_its_bill_and_loses_its_name(admin: Admin) -> Non
         ("PATCH", "/tenants/nobody", {"name": "x"}, (404, "not_found", None)),
         ("PATCH", "/tenants/nobody", {"id": "x"}, (400, "unknown_parameter", "id")),
         ("POST", "/keys", {"tenant": "nobody"}, (404, "not_found", None)),
+        ("POST", "/keys", {"tenant": "acme", "scopes": [7]}, (400, "invalid_type", "scopes[0]")),
         ("POST", "/keys/key_0/rotate", {"overlap_seconds": -1}, (400, "invalid_value", "overlap_seconds")),
         ("POST", "/keys/key_0/disable", None, (404, "not_found", None)),
         ("PUT", "/budgets/tenant:nobody", {"budget": "1"}, (404, "not_found", None)),

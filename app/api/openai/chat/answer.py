@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import aclosing
 from functools import cached_property
 from typing import Any
 
 import orjson
 from starlette.types import Send
 
-from app.api.answer import (
-    KEEP_ALIVE,
-    SSE,
-    CallResponse,
-    Choice,
-    collect,
-    ends_call,
-    send_error,
-    send_head,
-    send_json,
-    usage_body,
-)
+from app.api.answer import CallResponse, Choice, collect, send_error, send_json, usage_body
 from app.api.headers import of_call
+from app.api.sse import EventStream, Piece
 from app.core.call import Call
 from app.core.errors import ApiError
-from app.core.events import Event, Refusal, Token, ToolDelta
-from app.core.reader import Later, Reader
+from app.core.events import Refusal, ToolDelta
 from app.core.stage import Events
 from app.pipeline.gateway import Gateway
 
@@ -69,44 +57,13 @@ def _message(choice: Choice) -> dict[str, Any]:
     return {**message, "content": choice.text or None, "tool_calls": calls} if calls else message
 
 
-class ChatStream(CallResponse):
-    """`chat.completion.chunk` events. The first Token, or the first keep-alive before it, decides the status.
-
-    Each event is asked for only once the server has taken the last: who reads slowly slows the engine's reader down.
-    """
+class ChatStream(EventStream):
+    """`chat.completion.chunk` events."""
 
     def __init__(self, gateway: Gateway, call: Call, events: Events, *, include_usage: bool) -> None:
         super().__init__(gateway, call, events)
         self._include_usage = include_usage
         self._opened: set[int] = set()
-        self._started = False
-
-    async def _run(self, send: Send) -> None:
-        patience = self.gateway.policy.generate.keep_alive
-        async with aclosing(Reader(self.events)) as reader:
-            while (event := await reader.next(patience)) is not None:
-                if isinstance(event, Later):
-                    await self._write(send, KEEP_ALIVE)
-                    continue
-                error = ends_call(event)
-                if error and not self._started:
-                    await reader.aclose()
-                    await send_error(send, error, self.call)
-                    return
-                if error or isinstance(event, Token | Refusal):
-                    await self._write(send, self._chunk(event))
-                if error:
-                    break
-            else:
-                await self._write(send, self._end())
-        await send({"type": "http.response.body", "body": b""})
-
-    async def _write(self, send: Send, body: bytes) -> None:
-        if not self._started:
-            self._started = True
-            headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-            await send_head(send, 200, SSE, headers | of_call(self.call, settled=False))
-        await send({"type": "http.response.body", "body": body, "more_body": True})
 
     @cached_property
     def _before(self) -> bytes:
@@ -123,21 +80,19 @@ class ChatStream(CallResponse):
             head["usage"] = None
         return b"data: " + orjson.dumps(head)[:-1]
 
-    def _chunk(self, event: Event) -> bytes:
-        if isinstance(event, Token):
-            body = b""
-            if event.choice not in self._opened:
-                self._opened.add(event.choice)
-                body = self._delta(event.choice, {"role": "assistant", "content": "", "refusal": None})
-            if event.tool is not None:
-                body += self._delta(event.choice, {"tool_calls": [_tool_delta(event.tool)]})
-            elif event.text or event.logprobs:
-                body += self._delta(event.choice, {"content": event.text}, logprobs=event.logprobs)
-            return body + (self._delta(event.choice, {}, finish=event.finish_reason) if event.finish_reason else b"")
-        if isinstance(event, Refusal) and event.choice is not None:
-            return self._delta(event.choice, {}, finish="content_filter")
-        error = ends_call(event)
-        return b"data: " + orjson.dumps(error.body()) + b"\n\n" if error else b""
+    def piece(self, event: Piece) -> bytes:
+        """A Token's delta, after its choice's first one; why a choice ended."""
+        if isinstance(event, Refusal):
+            return self._delta(event.choice or 0, {}, finish="content_filter")
+        body = b""
+        if event.choice not in self._opened:
+            self._opened.add(event.choice)
+            body = self._delta(event.choice, {"role": "assistant", "content": "", "refusal": None})
+        if event.tool is not None:
+            body += self._delta(event.choice, {"tool_calls": [_tool_delta(event.tool)]})
+        elif event.text or event.logprobs:
+            body += self._delta(event.choice, {"content": event.text}, logprobs=event.logprobs)
+        return body + (self._delta(event.choice, {}, finish=event.finish_reason) if event.finish_reason else b"")
 
     def _delta(self, index: int, delta: dict[str, Any], *, logprobs: Any = None, finish: str | None = None) -> bytes:
         choice = {
@@ -148,7 +103,8 @@ class ChatStream(CallResponse):
         }
         return self._before + b',"choices":[' + orjson.dumps(choice) + b"]}\n\n"
 
-    def _end(self) -> bytes:
+    async def ending(self) -> bytes:
+        """What was used and found, where asked for, and `[DONE]`."""
         end = b"data: [DONE]\n\n"
         if self._include_usage:
             counted = usage_body(self.call.usage)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import orjson
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from app.api.openai.wire import ROLES, VERSION, Choose, StreamOptions, Tool, ToolCall, Wire, plain
+from app.api.validation import fit, load
 from app.core import errors
 from app.core.events import Message, Prompt
 
@@ -148,12 +148,7 @@ class ChatRequest(Wire):
 
 def read(body: bytes) -> ChatRequest:
     """Parse and check a request body. Raises ApiError (400)."""
-    try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise errors.malformed(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
-    if not isinstance(data, dict):
-        raise errors.malformed("it must be a JSON object")
+    data = load(body)
     for name, why in NOT_YET.items():
         if data.get(name):
             raise errors.unsupported(name, why)
@@ -163,27 +158,8 @@ def read(body: bytes) -> ChatRequest:
         )
     if data.get("top_logprobs") and not data.get("logprobs"):
         raise errors.bad_request("The 'top_logprobs' parameter needs 'logprobs' to be true.", "top_logprobs")
-    try:
-        return ChatRequest.model_validate(data)
-    except ValidationError as error:
-        raise _explain(error, data) from None
-
-
-def _explain(error: ValidationError, data: dict[str, Any]) -> errors.ApiError:
-    """The first fault, in words, with OpenAI's spelling of the path: `messages[0].role`."""
-    # Of a union's faults the one that is not about the type is what the caller got wrong.
-    faults = error.errors(include_url=False, include_input=False)
-    fault = min(faults, key=lambda e: (len(e["loc"]), e["type"].endswith("_type")))
-    path = ""
-    for part in fault["loc"]:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif part in ChatRequest.model_fields or part in ChatMessage.model_fields or part == "include_usage":
-            path += f".{part}" if path else part
-    if fault["type"] == "missing":
-        return errors.bad_request(f"Missing required parameter: '{path}'.", path, "missing_required_parameter")
-    if path == "messages" and data.get("messages") == []:
-        return errors.bad_request("Invalid 'messages': empty array. Send at least one message.", path, "empty_array")
-    kind = "invalid_type" if fault["type"].endswith("_type") else "invalid_value"
-    said = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return errors.bad_request(f"Invalid value for '{path}': {said}.", path, kind)
+    if data.get("messages") == []:
+        raise errors.bad_request(
+            "Invalid 'messages': empty array. Send at least one message.", "messages", "empty_array"
+        )
+    return fit(ChatRequest, data)
