@@ -30,8 +30,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from app.audit.log import AuditLog  # noqa: E402
-from app.billing.ledger.ledger import LedgerError, SqlLedger  # noqa: E402
+from app.billing.ledger.ledger import SqlLedger  # noqa: E402
 from app.core.ports import AbusePolicy, Denied, Principal, UsageRow  # noqa: E402
+from app.core.refusals import LedgerError  # noqa: E402
 from app.core.terms import Terms  # noqa: E402
 from app.db.schema import from_nano, usage  # noqa: E402
 from app.db.store import Store  # noqa: E402

@@ -33,8 +33,7 @@ from app.audit.export import (
     wrong_secret,
 )
 from app.audit.records import GENESIS, OPERATOR, Entry, Record, seal
-from app.db.errors import LedgerError
-from app.db.refusals import UnknownError
+from app.core.refusals import LedgerError, UnknownError
 from app.db.schema import accounts, audit, chains, from_nano, settings, tenants, usage
 from app.db.store import Store
 from app.installation.secrets import Secrets

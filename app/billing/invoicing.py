@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from sqlalchemy import Connection, case, func, or_, select
 
 from app.billing.invoice import Invoice, InvoiceLine, Period, Sums
-from app.db.refusals import UnfitError
+from app.core.refusals import UnfitError
 from app.db.schema import from_nano, projects, usage
 from app.db.store import Store
 

@@ -22,7 +22,7 @@ from app.api.app import ApiDependencies, create_app
 from app.api.idempotency import LARGEST, REPLAY, once
 from app.api.stored.idempotency import Idempotency, Stored
 from app.core.ports import Principal
-from app.db.errors import LedgerError
+from app.core.refusals import LedgerError
 from app.db.store import Store
 from app.installation.secrets import Secrets
 from app.testing.fakes import FakeEngine

@@ -15,9 +15,8 @@ from app.audit.chain import append
 from app.audit.log import AuditLog, Fault, Verification
 from app.audit.records import OPERATOR, Entry, Record
 from app.core.ports import Principal
+from app.core.refusals import LedgerError, UnknownError
 from app.core.terms import Terms
-from app.db.errors import LedgerError
-from app.db.refusals import UnknownError
 from app.db.schema import usage
 from app.db.store import Store
 from app.installation.secrets import Secrets

@@ -27,8 +27,8 @@ from app.batches.store import Batches, New
 from app.batches.worker import Worker
 from app.billing.ledger.ledger import SqlLedger
 from app.config import STAGES
+from app.core.refusals import LedgerError
 from app.core.terms import Terms
-from app.db.errors import LedgerError
 from app.db.schema import batch_lines, reservations, usage
 from app.db.store import Store
 from app.tenancy.admin import AdminService

@@ -20,7 +20,7 @@ from sqlalchemy import insert
 
 from app.billing.invoice import Invoice, InvoiceLine, Period
 from app.billing.invoicing import as_csv, as_html, as_json, invoice
-from app.db.refusals import UnfitError
+from app.core.refusals import UnfitError
 from app.db.schema import projects, tenants
 from app.db.store import Store
 from tests.contracts.usage_kit import NOON, fill, fresh, used

@@ -14,9 +14,10 @@ import orjson
 import pytest
 from sqlalchemy import delete, event, update
 
-from app.billing.ledger.ledger import LedgerError, SqlLedger
+from app.billing.ledger.ledger import SqlLedger
 from app.billing.ledger.transactions import values
 from app.core.ports import Reservation, UsageRow
+from app.core.refusals import LedgerError
 from app.core.terms import Terms
 from app.db.schema import audit, notices, usage
 from app.db.store import Store

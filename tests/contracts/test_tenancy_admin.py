@@ -14,17 +14,17 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from app.audit.records import OPERATOR, Record, sign
-from app.billing.ledger.ledger import LedgerError, SqlLedger
+from app.billing.ledger.ledger import SqlLedger
 from app.core.ports import Denied, Principal, Reservation, Safety
+from app.core.refusals import LedgerError, TakenError, UnfitError, UnknownError
 from app.core.terms import DEFAULT_PLANS, SafetyTerms, Terms
-from app.db.refusals import TakenError, UnfitError, UnknownError
 from app.db.schema import audit, keys, plans, tenants
 from app.db.store import Store
 from app.installation.secrets import Secrets
 from app.tenancy.admin import AdminService
 from app.tenancy.authenticator import Authenticator
 from app.tenancy.erasure import erase
-from app.tenancy.plans import stored
+from app.tenancy.model import stored
 from tests.contracts.ledger_kit import START, Clock, row
 
 SECRETS = Secrets("an installation's secret, long enough")

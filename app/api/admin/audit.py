@@ -12,7 +12,7 @@ from app.api.admin import answers, requests
 from app.api.admin.parsing import body, query
 from app.api.admin.services import admin_services
 from app.audit.export import Verification
-from app.db.refusals import UnknownError
+from app.core.refusals import UnknownError
 
 router = APIRouter()
 

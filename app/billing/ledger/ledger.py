@@ -16,13 +16,11 @@ from sqlalchemy import select
 from app.billing.ledger.decisions import Op, Reserve, Settle
 from app.billing.ledger.transactions import Rules, apply, release_expired
 from app.core.ports import AbusePolicy, Denied, Principal, Reservation, UsageRow
-from app.db.errors import LedgerError, outage
+from app.db.errors import outage
 from app.db.group_commit import Batcher
 from app.db.schema import from_nano, tenants, to_nano
 from app.db.store import Store
 from app.installation.secrets import Secrets
-
-__all__ = ["LedgerError", "SqlLedger"]
 
 
 class SqlLedger:
