@@ -22,7 +22,7 @@ SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}]
 CALL = ("weather", '{"city": "Paris"}')
 ANSWER = "one two three four five six"
-SLOW = 1_000.0
+SLOW = 50.0
 """Words a second of an engine that can be left while it answers."""
 LONGEST = 50
 """Words of a prompt that fits."""
@@ -30,7 +30,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "plain": {"answer": ANSWER, "context": LONGEST},
     "choices": {"answer": ["yes indeed", "no never at all"]},
     "tools": {"tools": [CALL, ("weather", "{}")]},
-    "endless": {"answer": "word " * 20_000, "tokens_per_second": SLOW},
+    "endless": {"answer": "word " * 5_000, "tokens_per_second": SLOW},
     "broken": {"answer": ANSWER, "fail": "mid_stream"},
     "busy": {"answer": ANSWER, "fail": "before_first"},
 }

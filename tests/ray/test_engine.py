@@ -6,6 +6,7 @@ With vLLM in the replica: test_pool.py.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,10 @@ class Pool:
     async def generate(self, chat: Chat) -> AsyncIterator[bytes]:
         messages = tuple(Message(one["role"], one["content"]) for one in chat.conversation)
         try:
-            async for event in self._engine.generate(Generation(chat.params["request_id"], messages, chat.params)):
-                yield encode(event, []) if isinstance(event, Usage) else encode(None, [event])
+            request = Generation(chat.params["request_id"], messages, chat.params)
+            async with aclosing(self._engine.generate(request)) as events:
+                async for event in events:
+                    yield encode(event, []) if isinstance(event, Usage) else encode(None, [event])
         except EngineError as error:
             yield encode_error(error)
 

@@ -325,7 +325,7 @@ async def test_a_healthy_pool_is_ready(engine: ServeEngine) -> None:
 
 
 def test_a_gateway_loads_neither_vllm_nor_torch() -> None:
-    code = "import sys, deployments.handles, deployments.pools; print({'vllm', 'torch'} & set(sys.modules))"
+    code = "import sys, deployments.engine_client, deployments.pools; print({'vllm', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
