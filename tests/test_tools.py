@@ -133,4 +133,5 @@ def test_a_wrong_tool_is_refused_with_its_parameter_named(fields: dict[str, Any]
         body = {"model": "small", "messages": [{"role": "user", "content": "hi"}], **fields}
         answer = httpx.post(f"{url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {KEY}"})
     assert 400 == answer.status_code
-    assert param in answer.json()["error"]["param"] + answer.json()["error"]["message"]
+    said = answer.json()["error"]
+    assert param in f"{said['param']} {said['message']}"

@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 LONGEST = 192  # tokens of one inference
 SHARED = 32  # tokens that two inferences of a long text have in common
-NEWLINE = (
-    "\u00b6"  # a line's end, which the tokenizer would drop, as a sign it knows: an address is told by its lines
-)
+NEWLINE = "\u00b6"  # a line's end, which the tokenizer would drop, as a sign it knows: an address is told by its lines
 OUTSIDE = "O"
 CLS, SEP = 101, 102
 LETTERS = re.compile(r"[^\W\d_]{2}")
