@@ -36,7 +36,7 @@ function draw(graph) {
       tierX.get(tier.name), TIER_Y + 44, poolX.get(pool), POOL_Y))),
     stages.map((stage, at) => box(spread(stages.length, at), 22, STAGE, 48, stage.answers ? "ok" : "bad",
       [stage.name, stage.needs.join(", ")])),
-    tiers.map((tier) => box(tierX.get(tier.name), TIER_Y, 150, 44, "", [tier.name, `complexity ≥ ${tier.above}`])),
+    tiers.map((tier) => box(tierX.get(tier.name), TIER_Y, 150, 44, "", [tier.name, `complexity ≥ ${tier.min_complexity}`])),
     pools.map((pool) => box(poolX.get(pool.name), POOL_Y, width, 104, mood(pool), [
       pool.name, pool.model, `${pool.region}, ${pool.kind}`, `${pool.calls_per_minute} calls/min`,
       `${percent(pool.failed_share)} failed`])));

@@ -108,7 +108,7 @@ def test_the_graph_tells_stages_in_order_tiers_and_pools_that_answer(site: Site,
     assert (["admit", "scrub", "guard"], "settle") == (names[:3], names[-1])
     assert all(stage["answers"] for stage in graph["stages"])
     assert [("small", 0.0, {"a": 1.0}), ("large", 0.5, {"b": 1.0})] == [
-        (tier["name"], tier["above"], tier["pools"]) for tier in graph["tiers"]
+        (tier["name"], tier["min_complexity"], tier["pools"]) for tier in graph["tiers"]
     ]
     (a, b) = graph["pools"]
     assert ("a", "model-a", "local", ["small"], True, False) == (

@@ -323,8 +323,8 @@ CALLS = 'penstock_calls_total{outcome="ok",tier="small"}'
 
 def test_any_gateway_of_a_folder_answers_for_all(start: Callable[[], Replica], tmp_path: Path) -> None:
     one, other = start(), start()
-    one.do("metrics.observe(row())", "metrics.in_flight(2)", "metrics.journal(3)", "metrics.held(9, Decimal(5))")
-    other.do("metrics.observe(row())", "metrics.observe(row())", "metrics.in_flight(5)", "metrics.journal(1)")
+    one.do("metrics.observe(row())", "metrics.in_flight(2)", "metrics.outbox(3)", "metrics.held(9, Decimal(5))")
+    other.do("metrics.observe(row())", "metrics.observe(row())", "metrics.in_flight(5)", "metrics.outbox(1)")
     other.do("metrics.held(4, Decimal(2))")
     for replica in (one, other):
         found = replica.exports(tmp_path / "out")

@@ -144,7 +144,7 @@ async def test_an_answer_is_worth_what_it_cost() -> None:
     await run(some.gateway(), ask(FIRST))
     assert some.index.worths == [float(some.rows[0].cost)]
     goods = {"a": {"input": 30, "cached_input": 30, "output": 60}}
-    await run(some.gateway(goods=goods), ask(SECOND))
+    await run(some.gateway(costs=goods), ask(SECOND))
     assert some.index.worths[1] == float(some.rows[1].goods) > float(some.rows[1].cost)
 
 
