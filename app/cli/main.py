@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from app.cli import audit, batch, billing, cache, keys, route, tenants
-from app.cli.admin import DEFAULT, command
+from app.cli.admin import DEFAULT, EXAMPLES, command
 from app.cli.output import err, fail, out
 from app.config import Config, ConfigError, Graph, Policy, VllmPool, load_file
 
@@ -66,6 +66,15 @@ def config_schema() -> None:
     """Print every key with its type, default and meaning, as JSON Schema."""
     schema = {"args": Graph.model_json_schema(), "user_config": Policy.model_json_schema()}
     sys.stdout.write(json.dumps(schema, indent=2) + "\n")
+
+
+@config_app.command("example")
+def config_example(name: Annotated[str, typer.Argument(help="local, gpu or disaggregated.")] = "local") -> None:
+    """Print a config file to start from: `penstock config example > serve_config.yaml`."""
+    names = sorted(file.stem for file in EXAMPLES.glob("*.yaml"))
+    if name not in names:
+        fail(f"no example `{name}`: choose from {', '.join(names)}")
+    sys.stdout.write((EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 @app.command()
