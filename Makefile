@@ -15,7 +15,7 @@ serve: $(STAMP)-serve ## install, prepare the bundled models, start Ray and the 
 
 test: $(STAMP)-dev ## every test: units, contracts on fakes and real adapters, HTTP, the real graph on Ray Serve with vLLM
 	@$(BIN)/penstock models prepare
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),--cov --cov-report=)
 
 eval: $(STAMP)-dev ## the judges' figures on your rows: DATA=folder, or ARGS="--data folder --out folder --only toxicity"
 	@$(BIN)/penstock models prepare

@@ -14,8 +14,10 @@ import asyncio
 import sys
 import tempfile
 import time
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.cache.faiss.index import FaissIndex
 from app.core.ports import Vector
@@ -26,9 +28,9 @@ CALLS = 1000
 ENTRY = {"answers": [{"choice": 0, "text": "word " * 150, "finish_reason": "stop"}], "tier": "small"}
 
 
-def unit(rows: Vector) -> Vector:
+def unit(rows: NDArray[np.floating[Any]]) -> Vector:
     """Rows of unit length, float32."""
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def around(rng: np.random.Generator, rows: Vector, cosine: float) -> Vector:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.graph import graph, other_key
+from tests.skips import pytest_sessionfinish, pytest_terminal_summary
 
-__all__ = ["graph", "other_key"]
+__all__ = ["graph", "other_key", "pytest_sessionfinish", "pytest_terminal_summary"]
 
 LAST = ("tests/ray/", "tests/conformance/", "tests/ray/test_graph.py")
 """Folders and files that come after all others, in this order: the last file's last test ends the graph."""

@@ -16,7 +16,7 @@ import typer
 import yaml
 
 from app.cli import output
-from app.cli.admin import DEFAULT, CommandContext, command
+from app.cli.admin import DEFAULT, EXAMPLES, CommandContext, command
 from app.config import Config, ConfigError, load_file
 from app.models.errors import ModelError
 from app.routing.calibration import Cut, cuts
@@ -41,6 +41,8 @@ def calibrate(
     write: Annotated[bool, typer.Option("--write", help="Put the thresholds into the file of --config.")] = False,
 ) -> None:
     """Find the tiers' `min_complexity` that split your own traffic as --share says."""
+    if write and ctx.config.parent == EXAMPLES:
+        output.fail("the packaged config is not written to: `penstock config example > serve_config.yaml` first")
     config = _loaded(ctx.config)
     names = sorted(config.policy.tiers, key=lambda name: config.policy.tiers[name].min_complexity)
     try:
