@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from app.api.ops.console import FILES
 from tests.console_kit import Site, standing
+from tests.examples import examples
 
 CALL = "x-penstock-call"
 SECRET = "Ada Lovelace"
@@ -92,7 +93,7 @@ def test_another_tenants_call_is_as_unknown_as_one_that_never_was(site: Site, ac
         assert (404, "call_not_found") == (answer.status_code, answer.json()["error"]["code"])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(call=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300))
 def test_no_id_whatever_it_is_breaks_the_server(site: Site, acme: str, call: str) -> None:
     path = "".join(f"%{byte:02X}" for byte in call.encode())

@@ -194,6 +194,7 @@ def quick(test: Any) -> Any:
     )(test)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", POSTS)
 def test_what_the_document_allows_is_answered_as_it_says(api: Any, site: Site, path: str) -> None:
     operation = api[path]["POST"]
@@ -211,6 +212,7 @@ def test_what_the_document_allows_is_answered_as_it_says(api: Any, site: Site, p
     assert (200 if path != "/v1/batches" else 404) in statuses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", POSTS)
 def test_what_the_document_forbids_is_refused(api: Any, site: Site, path: str) -> None:
     operation = api[path]["POST"]

@@ -247,12 +247,15 @@ async def test_a_stage_left_by_an_error_or_a_hang_up_still_has_its_span() -> Non
     with pytest.raises(TimeoutError), made.timed("recall"):
         raise TimeoutError
 
+    there = asyncio.Event()
+
     async def waiting() -> None:
         with made.timed("scrub"):
+            there.set()
             await asyncio.sleep(60)
 
     task = asyncio.ensure_future(waiting())
-    await asyncio.sleep(0.01)
+    await there.wait()
     task.cancel()
     await asyncio.wait({task})
     assert [stage for stage, _, _ in made.spans] == ["recall", "scrub"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from app.core.events import Message, Prompt, Refusal, Token
 from app.core.ports import Principal, Safety
 from app.testing.fakes import FakeEngine, FakeScrubber
+from tests.examples import examples
 from tests.kit import WHO, Kit, ask, collect, text_of
 
 NAMES = ["Ada Lovelace", "Alan Turing", "Ada"]
@@ -231,7 +232,7 @@ PIECES = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(PIECES, st.sampled_from(["placeholder", "synthetic"]))
 async def test_whatever_is_asked_comes_back_character_by_character(pieces: list[str], mode: str) -> None:
     text = " ".join(pieces) + " x"
