@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(skips, "skips")
     if config.getoption("--part") == "quick":
         settings.load_profile("quick")  # before any test module is imported
         if not hasattr(config, "workerinput") and config.getoption("numprocesses", None):
@@ -58,13 +59,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if takes(item)]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    skips.fail(session)
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    skips.tell(terminalreporter)
     if file := config.getoption("--tally"):
         tell(file, {kind: len(found) for kind, found in terminalreporter.stats.items()})
 

@@ -18,13 +18,14 @@ def strict() -> bool:
     return any(os.environ.get(name, "").lower() not in OFF for name in ("CI", "PENSTOCK_NO_SKIPS"))
 
 
-def fail(session: pytest.Session) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run for a skip, where skips are failures."""
     if strict() and _skipped(session.config) and session.exitstatus in {0, pytest.ExitCode.NO_TESTS_COLLECTED}:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def tell(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the tests that did not run, under the reason that they share."""
     skipped = _skipped(terminalreporter.config)
     if skipped:
