@@ -30,13 +30,15 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from app.audit.log import AuditLog  # noqa: E402
-from app.billing.ledger.ledger import LedgerError, SqlLedger  # noqa: E402
+from app.billing.ledger.ledger import SqlLedger  # noqa: E402
 from app.core.ports import AbusePolicy, Denied, Principal, UsageRow  # noqa: E402
+from app.core.refusals import LedgerError  # noqa: E402
 from app.core.terms import Terms  # noqa: E402
 from app.db.schema import from_nano, usage  # noqa: E402
 from app.db.store import Store  # noqa: E402
 from app.installation.secrets import Secrets  # noqa: E402
 from app.tenancy.admin import AdminService  # noqa: E402
+from app.tenancy.authenticator import Authenticator  # noqa: E402
 from tests.postgres import server  # noqa: E402
 
 SECRETS = Secrets("a secret for the bench, as long as one must be")
@@ -101,7 +103,7 @@ async def gateway(url: str, key: str) -> AsyncIterator[Gateway]:
     """A gateway that watches for everything there is to watch for."""
     ledger = SqlLedger(Store(url), SECRETS)
     ledger.watch(AbusePolicy(breaker_multiple=10, strikes_to_throttle=10, strikes_to_suspend=50), 900.0)
-    who = await ledger.identify(key)
+    who = await Authenticator(ledger.store).identify(key)
     assert who is not None  # noqa: S101 - `prepare` made the key
     yield Gateway(ledger, who)
     await ledger.close()

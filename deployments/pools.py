@@ -45,7 +45,7 @@ PREFIX_ROUTER = "deployments.router.PrefixRouter"
 def build_pool(name: str, pool: VllmPool) -> Application:
     """The pool's deployment `Pool:NAME`, bound; with `split`, its decode deployment, which holds `Prefill:NAME`.
 
-    Wrap a handle to it in `deployments.handles.ServeEngine`. Needs neither a GPU nor a hub.
+    Wrap a handle to it in `deployments.engine_client.ServeEngine`. Needs neither a GPU nor a hub.
     Raises ModelError (the source), ValueError (an engine argument, an accelerator type).
     """
     if pool.accelerator.kind == "cpu":

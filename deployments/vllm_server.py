@@ -97,7 +97,7 @@ class Streams:
         self.engine._engine_client.logger_manager.stat_loggers.append(self._counter)  # noqa: SLF001  no public way
 
     async def generate(self, chat: Chat) -> AsyncGenerator[bytes, None]:
-        """Stream batches (`handles.decode`); the last one may be an error. Closing it aborts the generation."""
+        """Stream batches (`engine_client.decode`); the last one may be an error. Closing it aborts the generation."""
         self._open += 1
         try:
             stream = ChatStream()

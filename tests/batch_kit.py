@@ -79,7 +79,7 @@ class Batchery:
             thread.join(10)
 
     async def whose(self, key_id: str) -> Principal | None:
-        return next((who for who in self.kit.ledger.keys.values() if who.key_id == key_id), None)
+        return next((who for who in self.kit.authenticator.keys.values() if who.key_id == key_id), None)
 
     def client(self, key: str = KEY) -> openai.OpenAI:
         return openai.OpenAI(api_key=key, base_url=f"{self.url}/v1", max_retries=0, timeout=30)

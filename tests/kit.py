@@ -25,6 +25,7 @@ from app.observability.metrics import Metrics
 from app.pipeline.build import Ports
 from app.pipeline.gateway import Gateway
 from app.testing.fakes import (
+    FakeAuthenticator,
     FakeClassifier,
     FakeComplexity,
     FakeContents,
@@ -82,7 +83,8 @@ class Kit:
     index: Any = field(default_factory=FakeIndex)
     paraphrase: Any = None
     contents: FakeContents = field(default_factory=FakeContents)
-    ledger: FakeLedger = field(default_factory=lambda: FakeLedger({KEY: WHO}))
+    authenticator: FakeAuthenticator = field(default_factory=lambda: FakeAuthenticator({KEY: WHO}))
+    ledger: FakeLedger = field(default_factory=FakeLedger)
     metrics: Metrics = field(default_factory=Metrics)
 
     def gateway(self, **changes: Any) -> Gateway:
@@ -94,6 +96,7 @@ class Kit:
             moderator=self.moderator,
             index=self.index,
             engines=self.engines,
+            authenticator=self.authenticator,
             ledger=self.ledger,
             outbox=Direct(self.ledger),
             contents=self.contents,

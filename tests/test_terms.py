@@ -18,7 +18,7 @@ from tests.kit import KEY, PRICE, WHO, Kit, ask, collect, graph, text_of
 
 async def refused(kit: Kit, who: Principal, prompt: Prompt, **policy: Any) -> Refusal:
     """Ask as `who`; the refusal that must come."""
-    kit.ledger.keys[KEY] = who
+    kit.authenticator.keys[KEY] = who
     _, events = kit.gateway(**policy).open(who, prompt)
     (refusal,) = await collect(events)
     assert isinstance(refusal, Refusal)
@@ -124,7 +124,7 @@ async def test_a_request_larger_than_its_limit_ever_holds_is_told_not_to_retry()
 
 
 async def test_a_budget_that_is_spent_names_whose_it_is_and_is_not_retried() -> None:
-    kit = Kit(ledger=FakeLedger({KEY: WHO}, balances={"acme": Decimal(0)}))
+    kit = Kit(ledger=FakeLedger(balances={"acme": Decimal(0)}))
     refusal = await refused(kit, WHO, ask("hi"))
     assert (429, "insufficient_quota") == (refusal.error.status, refusal.error.code)
     assert "its tenant" in refusal.error.message

@@ -7,8 +7,8 @@ from starlette.requests import Request
 
 from app.api.ip_limits import IpLimiter
 from app.core import errors
-from app.core.call import BATCH_LINE
-from app.core.ports import Ledger, Principal
+from app.core.call import BATCH_LINE, BatchLine
+from app.core.ports import Authenticator, Principal
 
 
 def presented_key(request: Request) -> str | None:
@@ -17,6 +17,15 @@ def presented_key(request: Request) -> str | None:
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return request.headers.get("x-api-key") or request.headers.get("api-key")
+
+
+def batch_line(request: Request) -> BatchLine | None:
+    """The batch line that the request is; None for whoever came over the network.
+
+    It travels in the ASGI scope's state, which only who calls the app in this process can write.
+    """
+    line: BatchLine | None = getattr(request.state, BATCH_LINE, None)
+    return line
 
 
 def door_of(app: Starlette) -> IpLimiter:
@@ -30,10 +39,10 @@ def door_of(app: Starlette) -> IpLimiter:
     return door
 
 
-async def authenticate(request: Request, ledger: Ledger, scope: str) -> Principal:
+async def authenticate(request: Request, scope: str) -> Principal:
     """The key's owner, who may do what `scope` names. Raises ApiError (401, 403, 429)."""
-    line = BATCH_LINE.get()
-    who = line.who if line else await _known(request, ledger)
+    line = batch_line(request)
+    who = line.who if line else await _known(request)
     if who.suspended:
         raise errors.key_suspended(who.suspended)
     if who.paused:
@@ -43,12 +52,13 @@ async def authenticate(request: Request, ledger: Ledger, scope: str) -> Principa
     return who
 
 
-async def _known(request: Request, ledger: Ledger) -> Principal:
+async def _known(request: Request) -> Principal:
     """Whose key the request presents. Raises ApiError (401, 429)."""
     door = door_of(request.app)
     door.check(request)
     key = presented_key(request)
-    who = await ledger.identify(key) if key else None
+    authenticator: Authenticator = request.app.state.gateway.ports.authenticator
+    who = await authenticator.identify(key) if key else None
     if who is None:
         if key:
             door.failed(request)

@@ -1,35 +1,41 @@
-"""A call's events as server-sent events that have names. Responses, Messages -> [here] -> answer.CallResponse.
+"""A call's events as server-sent events. Chat, completions, Responses, Messages -> [here] -> answer.CallResponse.
 
 The call's first event decides the status; whatever fails after that is an event of the stream. A stream that has
-nothing to say for `generate.keep_alive` seconds begins all the same, and says that it is alive.
+nothing to say for `generate.keep_alive` seconds begins all the same, and says that it is alive. Each event is asked for
+only once the server has taken the last: who reads slowly slows the engine's reader down.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 import orjson
 from starlette.types import Send
 
-from app.api.answer import SSE, CallResponse, ends_call, send_head
+from app.api.answer import CallResponse, ends_call, send_error, send_head
 from app.api.headers import of_call
 from app.core.errors import ApiError
 from app.core.events import Refusal, Token
 from app.core.reader import Later, Reader
+from app.core.stage import Events
 
+KIND = "text/event-stream; charset=utf-8"
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+Piece = Token | Refusal
+"""What of a call a client hears of while it runs. A Refusal here ends one choice, not the call."""
 
 
-class NamedEvents(CallResponse):
+class EventStream(CallResponse):
     """Subclasses shape it: each of these gives the bytes of no, one or several events."""
 
     def opening(self) -> bytes:
         """Before all else."""
-        raise NotImplementedError
+        return b""
 
-    def piece(self, event: Token | Refusal) -> bytes:
-        """A Token, or a Refusal of the one choice."""
+    def piece(self, event: Piece) -> bytes:
+        """A Token, or a Refusal of one choice."""
         raise NotImplementedError
 
     async def ending(self) -> bytes:
@@ -38,10 +44,10 @@ class NamedEvents(CallResponse):
 
     def broken(self, error: ApiError) -> bytes:
         """In place of the rest."""
-        raise NotImplementedError
+        return data(error.body())
 
     def quiet(self) -> bytes:
-        """When nothing has come for a while."""
+        """When nothing has come for a while: clients and proxies close a connection that is silent for long."""
         return b": keep-alive\n\n"
 
     def head(self) -> dict[str, str]:
@@ -50,37 +56,51 @@ class NamedEvents(CallResponse):
 
     async def refused(self, send: Send, error: ApiError) -> None:
         """The whole answer, where the call failed before anything was sent."""
-        raise NotImplementedError
+        await send_error(send, error, self.call)
+
+    def pieces(self) -> AsyncGenerator[Piece | Later, None]:
+        """What there is to send, as it comes. Raises the ApiError that ended the call, once the call is closed."""
+        return pieces_of(self.events, self.gateway.policy.generate.keep_alive)
 
     async def _run(self, send: Send) -> None:
-        patience = self.gateway.policy.generate.keep_alive
         begun = False
-        async with aclosing(Reader(self.events)) as reader:
-            while (event := await reader.next(patience)) is not None:
-                error = None if isinstance(event, Later) else ends_call(event)
-                if error and not begun:
-                    await self.events.aclose()
-                    await self.refused(send, error)
-                    return
-                if not isinstance(event, Later | Token | Refusal) and not error:
-                    continue
-                if not begun:
-                    begun = True
-                    await self._begin(send)
-                if error:
-                    await _body(send, self.broken(error))
-                    break
-                await _body(send, self.piece(event) if isinstance(event, Token | Refusal) else self.quiet())
-            else:
-                if not begun:
-                    await self._begin(send)
-                await _body(send, await self.ending())
+        try:
+            async with aclosing(self.pieces()) as pieces:
+                async for event in pieces:
+                    if not begun:
+                        begun = True
+                        await self._begin(send)
+                    await _body(send, self.quiet() if isinstance(event, Later) else self.piece(event))
+        except ApiError as error:
+            if not begun:
+                await self.refused(send, error)
+                return
+            await _body(send, self.broken(error))
+        else:
+            if not begun:
+                await self._begin(send)
+            await _body(send, await self.ending())
         # Only now, with the call closed and billed: who has the whole answer finds it so.
         await send({"type": "http.response.body", "body": b""})
 
     async def _begin(self, send: Send) -> None:
-        await send_head(send, 200, SSE, self.head())
+        await send_head(send, 200, KIND, self.head())
         await _body(send, self.opening())
+
+
+async def pieces_of(events: Events, patience: float | None) -> AsyncGenerator[Piece | Later, None]:
+    """Of a call's events those that a client hears of; LATER after every `patience` seconds without one.
+
+    Raises the ApiError that ends the call. Closes the events in any case.
+    """
+    async with aclosing(Reader(events)) as reader:
+        while (event := await reader.next(patience)) is not None:
+            if isinstance(event, Later):
+                yield event
+            elif error := ends_call(event):
+                raise error
+            elif isinstance(event, Token | Refusal):
+                yield event
 
 
 async def _body(send: Send, body: bytes) -> None:
@@ -88,6 +108,11 @@ async def _body(send: Send, body: bytes) -> None:
         await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-def named(name: str, data: dict[str, Any]) -> bytes:
+def data(said: dict[str, Any]) -> bytes:
+    """One event without a name."""
+    return b"data: " + orjson.dumps(said) + b"\n\n"
+
+
+def named(name: str, said: dict[str, Any]) -> bytes:
     """One event. Its data names it too."""
-    return b"event: " + name.encode() + b"\ndata: " + orjson.dumps({"type": name, **data}) + b"\n\n"
+    return b"event: " + name.encode() + b"\n" + data({"type": name, **said})

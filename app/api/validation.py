@@ -1,4 +1,4 @@
-"""A request body as a wire model, or the first fault in words. body -> [strict] -> routes.
+"""A request's body or query as a model, or the first fault in words. body -> [validation] -> routes, admin routes.
 
 A path is spelt as OpenAI spells it: `input[0].content[1].text`.
 """
@@ -32,16 +32,19 @@ def fit(model: type[T], data: dict[str, Any]) -> T:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise _explain(error, data) from None
+        raise explain(error, data) from None
 
 
-def _explain(error: ValidationError, data: dict[str, Any]) -> ApiError:
+def explain(error: ValidationError, data: dict[str, Any]) -> ApiError:
+    """The first fault in words. data: what was to fit."""
     # Of a union's faults the one that is not about the type is what the caller got wrong.
     faults = error.errors(include_url=False, include_input=False)
     fault = min(faults, key=lambda one: (one["type"].endswith("_type"), -len(one["loc"])))
     path = _path(fault["loc"], data, missing=fault["type"] == "missing")
     if fault["type"] == "missing":
         return errors.bad_request(f"Missing required parameter: '{path}'.", path, "missing_required_parameter")
+    if fault["type"] == "extra_forbidden":
+        return errors.bad_request(f"Unknown parameter: '{path}'.", path, "unknown_parameter")
     kind = "invalid_type" if fault["type"].endswith("_type") else "invalid_value"
     said = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     where = f" for '{path}'" if path else ""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from app.audit.chain import append
 from app.audit.records import Entry
-from app.db.refusals import UnknownError
+from app.core.refusals import UnknownError
 from app.db.schema import contents, tenants
 from app.db.statements import upserts
 from app.db.store import Store

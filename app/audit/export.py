@@ -25,7 +25,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, select
 
 from app.audit.records import Record, canonical, sign
-from app.db.errors import LedgerError
+from app.core.refusals import LedgerError
 from app.db.schema import audit, chains
 from app.db.store import Store
 from app.installation.secrets import Secrets
@@ -202,7 +202,8 @@ def _explained(url: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, ImportError) as error:
         raise LedgerError(
-            f"The audit export at {shown(url)} failed: {error}. Is the place there, and may this user use it?"
+            f"The audit export at {shown(url)} failed: {error}. Is the place there, and may this user use it?",
+            outage=isinstance(error, OSError),
         ) from error
 
 

@@ -33,17 +33,15 @@ from app.audit.export import (
     wrong_secret,
 )
 from app.audit.records import GENESIS, OPERATOR, Entry, Record, seal
-from app.db.errors import LedgerError
-from app.db.refusals import UnknownError
-from app.db.schema import accounts, audit, chains, from_nano, plans, settings, tenants, usage
+from app.core.refusals import LedgerError, UnknownError
+from app.db.schema import accounts, audit, chains, from_nano, settings, tenants, usage
 from app.db.store import Store
 from app.installation.secrets import Secrets
-from app.tenancy.identity import terms_of
 
 __all__ = ["AuditLog", "Exported", "Fault", "Format", "Verification"]
 
 RETENTION = 2557
-"""Days that records are kept where no terms say how long: seven years."""
+"""Days that records are kept where nobody says how long: seven years."""
 _DAY = 86_400.0
 _CALL = "call"
 _PRUNE = "audit.prune"
@@ -192,17 +190,19 @@ class AuditLog:
     async def prune(
         self,
         to: str,
+        retention: Mapping[str, int],
         *,
         format: Format = "jsonl",  # noqa: A002 - what it is called everywhere
         now: float | None = None,
     ) -> dict[str, int]:
-        """Move records older than their tenant's retention out of the database; how many, by chain.
+        """Move records older than their chain's retention out of the database; how many, by chain.
 
+        retention: days by chain; RETENTION for one that it does not name.
         They are exported first, to a new folder in `to`, and read back. A chain that does not verify stays as it is:
         it is evidence. Then, after all others are done, LedgerError says so.
         """
         moment = self._clock() if now is None else now
-        due = await self._store.read(partial(_old, now=moment))
+        due = await self._store.read(partial(_old, retention=retention, now=moment))
         checks = {stretch.chain: await self.verify(stretch.chain) for stretch in due}
         sound = [stretch for stretch in due if checks[stretch.chain].ok]
         if sound:
@@ -346,24 +346,17 @@ def _stretches(connection: Connection, chain: str | None, after: float | None, b
     return found
 
 
-def _old(connection: Connection, now: float) -> list[Stretch]:
+def _old(connection: Connection, retention: Mapping[str, int], now: float) -> list[Stretch]:
     """What of each chain stands before the first record that is to be kept."""
     found = []
     for row in list(connection.execute(select(chains).order_by(chains.c.id))):
-        cut = now - _retention(connection, row.id) * _DAY
+        cut = now - retention.get(row.id, RETENTION) * _DAY
         kept = select(audit.c.seq).where(audit.c.chain == row.id, audit.c.seq > row.base_seq, audit.c.at >= cut)
         first = connection.scalar(kept.order_by(audit.c.seq).limit(1))
         last = row.seq if first is None else min(first - 1, row.seq)
         if last > row.base_seq:
             found.append(Stretch(row.id, row.base_seq + 1, last, row.base_mac, (row.seq, row.mac)))
     return found
-
-
-def _retention(connection: Connection, chain: str) -> int:
-    query = select(tenants.c.terms, plans.c.terms).outerjoin_from(tenants, plans, plans.c.id == tenants.c.plan)
-    row = connection.execute(query.where(tenants.c.id == chain)).first()
-    days = terms_of(row[0]).over(terms_of(row[1])).retention_days if row else None
-    return days or RETENTION
 
 
 def _pruned(connection: Connection, name: str) -> tuple[int, int]:

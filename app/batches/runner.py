@@ -66,16 +66,15 @@ class LineRunner:
         if who is None:
             gone = errors.key_gone()
             return LineAnswer(gone.status, _request_id(order), orjson.dumps(gone.body()))
-        BATCH_LINE.set(BatchLine(order.serial, who))  # in this task's context alone
-        return await _ask(self._app, order)
+        return await _ask(self._app, order, BatchLine(order.serial, who))
 
 
 def _request_id(order: Order) -> str:
     return f"req_{order.serial}"
 
 
-async def _ask(app: ASGIApp, order: Order) -> LineAnswer:
-    """POST the order to the app."""
+async def _ask(app: ASGIApp, order: Order, line: BatchLine) -> LineAnswer:
+    """POST the order to the app, as this line."""
     head: dict[str, Any] = {}
     parts: list[bytes] = []
     asked = False
@@ -93,14 +92,14 @@ async def _ask(app: ASGIApp, order: Order) -> LineAnswer:
         else:
             parts.append(message.get("body", b""))
 
-    await app(_scope(order), receive, send)
+    await app(_scope(order, line), receive, send)
     headers = {name.decode().lower(): value.decode("latin-1") for name, value in head["headers"]}
     retry = headers.get("retry-after")
     useless = headers.get("x-should-retry") == "false"
     return LineAnswer(head["status"], _request_id(order), b"".join(parts), float(retry) if retry else None, useless)
 
 
-def _scope(order: Order) -> Scope:
+def _scope(order: Order, line: BatchLine) -> Scope:
     headers = {
         "content-type": "application/json",
         "content-length": str(len(order.body)),
@@ -119,4 +118,5 @@ def _scope(order: Order) -> Scope:
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         "client": None,
         "server": None,
+        "state": {BATCH_LINE: line},  # for api.auth.batch_line
     }

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, or_, select
 
 from app.core.ports import UsageRow
-from app.db.refusals import UnknownError
+from app.core.refusals import UnknownError
 from app.db.schema import from_nano, usage
 
 _MONEY = ("cost", "input_cost", "cached_cost", "output_cost", "goods")

@@ -19,10 +19,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from sqlalchemy import Connection, case, func, or_, select
 
 from app.billing.invoice import Invoice, InvoiceLine, Period, Sums
-from app.db.refusals import UnfitError
+from app.core.refusals import UnfitError
 from app.db.schema import from_nano, projects, usage
 from app.db.store import Store
-from app.tenancy import tenants
 
 _CACHED = case((usage.c.cached_tokens > usage.c.prompt_tokens, usage.c.prompt_tokens), else_=usage.c.cached_tokens)
 _KIND = case((usage.c.batch.is_(True), "batch"), (usage.c.outcome == "hit", "cache hit"), else_="generation")
@@ -50,11 +49,12 @@ _COLUMNS = (*(field.name for field in fields(InvoiceLine) if field.name not in _
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-async def invoice(store: Store, tenant: str, month: str, now: float, currency: str = "USD") -> Invoice:
-    """Return the tenant's invoice for a month, `YYYY-MM`, as it stands `now`, Unix seconds.
+async def invoice(
+    store: Store, tenant: str, month: str, now: float, *, name: str = "", currency: str = "USD"
+) -> Invoice:
+    """Return the tenant's invoice for a month, `YYYY-MM`, as it stands `now`, Unix seconds. name: the tenant's.
 
-    Its total is the sum of `usage.cost` of the month, to the nano. Raises UnfitError for what is no month, UnknownError
-    for a tenant that there is not, LedgerError.
+    Its total is the sum of `usage.cost` of the month, to the nano. Raises UnfitError for what is no month, LedgerError.
     """
     try:
         period = Period.of(month)
@@ -62,12 +62,11 @@ async def invoice(store: Store, tenant: str, month: str, now: float, currency: s
         raise UnfitError(str(error)) from error
 
     def work(connection: Connection) -> Invoice:
-        name = tenants.find(connection, tenant).name
         named = connection.execute(select(projects.c.id, projects.c.name).where(projects.c.tenant == tenant))
         names = {row.id: row.name for row in named}
         of_month = (usage.c.tenant == tenant, usage.c.created >= period.since, usage.c.created < period.until)
         lines = [_line(row, names) for row in connection.execute(_QUERY.where(*of_month)).mappings()]
-        return Invoice.of(period, lines, now, tenant=tenant, tenant_name=name, currency=currency)
+        return Invoice.of(period, lines, now, tenant=tenant, tenant_name=name or tenant, currency=currency)
 
     return await store.read(work)
 

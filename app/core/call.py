@@ -20,6 +20,10 @@ CALL_ID: ContextVar[str] = ContextVar("call_id", default="")
 """The call that this context runs; empty outside one. For logs."""
 
 
+BATCH_LINE = "batch_line"
+"""Where in an ASGI scope's `state` the BatchLine stands that a request is."""
+
+
 @dataclass(slots=True)
 class BatchLine:
     """A batch's line on its way through a route. serial: 24 hex digits, the same whenever this attempt is run again.
@@ -37,10 +41,6 @@ class BatchLine:
         if self.calls == 1:
             return self.serial
         return hashlib.sha256(f"{self.serial}/{self.calls}".encode()).hexdigest()[:24]
-
-
-BATCH_LINE: ContextVar[BatchLine | None] = ContextVar("line", default=None)
-"""The batch line that this context runs; None for whoever came over the network."""
 
 
 @dataclass(frozen=True, slots=True)

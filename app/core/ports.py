@@ -421,12 +421,16 @@ class AbusePolicy:
     breaker_pause: float = 3600.0
 
 
-class Ledger(Protocol):
-    """Who calls, what is set aside, what was billed."""
+class Authenticator(Protocol):
+    """Who calls."""
 
     async def identify(self, key: str) -> Principal | None:
         """The live key's owner, or None. Compares hashes only; the key itself is never stored."""
         ...
+
+
+class Ledger(Protocol):
+    """What is set aside, what was billed."""
 
     async def reserve(
         self, who: Principal, call_id: str, tokens: int, cost: Decimal, names: frozenset[str] = frozenset()

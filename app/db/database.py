@@ -17,7 +17,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from app.db.errors import FAULTS, LedgerError, clashed, explain, gone, make_folder
+from app.core.refusals import LedgerError
+from app.db.errors import FAULTS, clashed, explain, gone, make_folder
 
 T = TypeVar("T")
 _PAUSES = (0.05, 0.2, 0.5)  # seconds between attempts on a connection that failed

@@ -9,19 +9,12 @@ import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
-from app.core.ports import PortError
+from app.core.refusals import LedgerError
 
 # What the database, its driver or its network may raise.
 FAULTS = (DBAPIError, OSError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError)
 # PostgreSQL: serialization failure, deadlock: another attempt on the same connection is right.
 _CLASHES = frozenset({"40001", "40P01"})
-
-
-class LedgerError(PortError):
-    """The ledger's database could not do what was asked, and nothing of it was done. The text names the fix."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__("ledger", why)
 
 
 def clashed(error: BaseException) -> bool:
@@ -49,12 +42,12 @@ def explain(error: BaseException, url: URL) -> LedgerError:
     # SQLAlchemy's own text repeats the statement and its values, which do not belong in a log.
     said = (str(_cause(error)) or type(error).__name__).splitlines()[0]
     if fault := _sqlite_fault(error):
-        return LedgerError(fault.format(path=url.database))
+        return LedgerError(fault.format(path=url.database), outage=True)
     if getattr(_cause(error), "sqlstate", None) == "53100":
-        return LedgerError(f"The disk of the ledger's database {where} is full. Free space there.")
+        return LedgerError(f"The disk of the ledger's database {where} is full. Free space there.", outage=True)
     if gone(error):
-        return LedgerError(f"The ledger's database {where} does not answer ({said}). Is it running?")
-    return LedgerError(f"The ledger's database {where} refused: {said}")
+        return LedgerError(f"The ledger's database {where} does not answer ({said}). Is it running?", outage=True)
+    return LedgerError(f"The ledger's database {where} refused: {said}", outage=True)
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -90,4 +83,4 @@ def make_folder(path: Path) -> None:
             f"The folder {path.parent} for the ledger's database cannot be created ({error.strerror}). "
             "Create it, give this user write access, or name another path."
         )
-        raise LedgerError(msg) from error
+        raise LedgerError(msg, outage=True) from error

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, exists, false, insert, select, upd
 
 from app.audit.chain import append
 from app.audit.records import OPERATOR, Entry
-from app.db.errors import LedgerError
+from app.core.refusals import LedgerError
 from app.db.schema import deliveries, tenants, webhooks
 from app.db.store import Store
 from app.installation.secrets import SealError, Secrets

@@ -11,6 +11,7 @@ from app.config import EMBEDDING, MODERATION, Policy
 from app.core.call import Call
 from app.core.events import Prompt
 from app.core.ports import (
+    Authenticator,
     Classifier,
     Complexity,
     Contents,
@@ -54,6 +55,7 @@ class Ports:
     moderator: Classifier
     index: Index
     engines: Mapping[str, Engine]
+    authenticator: Authenticator
     ledger: Ledger
     outbox: SettlementOutbox
     contents: Contents

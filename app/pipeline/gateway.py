@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from app.config import Graph, Policy, check
 from app.core import errors
-from app.core.call import BATCH_LINE, CALL_ID, Call
+from app.core.call import CALL_ID, BatchLine, Call
 from app.core.events import Prompt
 from app.core.ports import Principal
 from app.core.stage import Events, Pipe
@@ -74,15 +74,15 @@ class Gateway:
         write_cache: bool = True,
         traceparent: str | None = None,
         screen: str | None = None,
+        line: BatchLine | None = None,
     ) -> tuple[Call, Events]:
         """A new call and its events. The caller must close the events; only then is the call settled.
 
-        traceparent: the caller's W3C trace header. screen: as Call.screen. A batch's line (call.LINE) runs
-        behind online calls, at batch price. Raises ApiError (503) when the gateway is full.
+        traceparent: the caller's W3C trace header. screen: as Call.screen. line: a batch's, which runs behind
+        online calls, at batch price. Raises ApiError (503) when the gateway is full.
         """
         if self.in_flight >= self.policy.admit.max_in_flight:
             raise errors.overloaded()
-        line = BATCH_LINE.get()
         call = Call(
             id=f"{_kind(prompt)}-{line.number() if line else secrets.token_hex(12)}",
             who=who,

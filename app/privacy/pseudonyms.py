@@ -9,8 +9,9 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import count, islice
+from itertools import count
 
+from app.core.text import luhn
 from app.privacy.spans import DENIED
 
 GIVEN = (
@@ -245,13 +246,6 @@ def _put(text: str, chars: Iterable[tuple[int, str]]) -> str:
 def _never(_: Surrogates, original: str, draws: Iterator[int]) -> None:
     """`42` or `Monday` would be taken for another `42`, and a made-up secret for a secret: these keep a placeholder."""
     del original, draws
-
-
-def luhn(text: str) -> bool:
-    """Whether the text's digits pass the check that cards do."""
-    digits = [int(char) for char in text if char in "0123456789"][::-1]
-    doubled = sum(sum(divmod(2 * digit, 10)) for digit in islice(digits, 1, None, 2))
-    return (sum(digits[::2]) + doubled) % 10 == 0
 
 
 MAKERS: Mapping[str, Make] = {

@@ -35,6 +35,7 @@ from app.observability import logs
 from app.observability.metrics import Metrics
 from app.observability.traces import Tracer
 from app.tenancy.admin import AdminService
+from app.tenancy.authenticator import Authenticator
 
 log = logging.getLogger(__name__)
 SWEEP = 15.0
@@ -53,6 +54,7 @@ class Runtime:
         self.store = Store(url)
         self.metrics = Metrics()
         self.ledger = SqlLedger(self.store, secrets)
+        self.authenticator = Authenticator(self.store)
         self.pseudonym_key = secrets.pseudonym_key
         # A folder for each database: a dead gateway's rows must not be billed on another one.
         self.outbox = SettlementOutbox(
@@ -61,7 +63,7 @@ class Runtime:
         self.contents = Contents(self.store, secrets)
         self.idempotency = Idempotency(self.store, secrets)
         self.responses = Responses(self.store, secrets)
-        self.admin_service = AdminService(self.store, secrets, changed=self.ledger.forget)
+        self.admin_service = AdminService(self.store, secrets, changed=self.authenticator.forget)
         self.archive = BatchService(Files(self.store), Blobs(files_url(files)), Batches(self.store), runs=batches)
         self._dispatcher = Dispatcher(NotificationOutbox(self.store, secrets), self.metrics.delivered)
         self._tracer = Tracer(None)
@@ -116,6 +118,7 @@ class Runtime:
         await self.outbox.aclose()
         await self._dispatcher.close()
         await asyncio.to_thread(self._tracer.close)
+        await self.authenticator.close()
         await self.ledger.close()
 
     async def _sweep(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from app.config import ConfigError, FakePool, Graph, Pool, UpstreamPool
 from app.config.adapters import load
-from app.core.ports import Contents, Engine, Ledger, SettlementOutbox
+from app.core.ports import Authenticator, Contents, Engine, Ledger, SettlementOutbox
 from app.engines.tokenizer import Vocabulary, estimate
 from app.engines.upstream import UpstreamEngine
 from app.pipeline.build import Ports
@@ -17,6 +17,9 @@ from app.testing.fakes import FakeEngine
 
 class RuntimeServices(Protocol):
     """Who calls, what is billed, and who is told of it (app.runtime.process.Runtime)."""
+
+    @property
+    def authenticator(self) -> Authenticator: ...
 
     @property
     def ledger(self) -> Ledger: ...
@@ -58,6 +61,7 @@ def wire(
         paraphrase=made.get("paraphrase"),
         key=runtime.pseudonym_key,
         engines={name: (engines or {}).get(name) or engine(name, pool) for name, pool in graph.pools.items()},
+        authenticator=runtime.authenticator,
         ledger=runtime.ledger,
         outbox=runtime.outbox,
         contents=runtime.contents,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from app.core.text import look_alikes
+
 CHUNK = 512  # NFKC sorts runs of accents in quadratic time: a run is never longer than this
 
 LONGEST_WORD = 24
@@ -31,16 +33,14 @@ WORDS = frozenset(
 """What digits may stand for letters in, unless another list is given."""
 
 _LATIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-# Alphabets whose letters pass for Latin ones: theirs, then ours, one by one.
-_CYRILLIC = ("аеорсухіјѕԁһӏԛԝѵкнАВЕКМНОРСТУХІЈЅԌ", "aeopcyxijsdhlqwvkhABEKMHOPCTYXIJSG")
-_GREEK = ("αβεικνορτυχγηωϲΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "abeikvoptuxynwcABEZHIKMNOPTYX")
-_ARMENIAN = ("օոսհցզԼՏՍՕ", "onuhgqLSUO")
-_CHEROKEE = ("ᎠᎡᎢᎥᎪᎫᎬᎳᎷᎻᏀᏂᏃᏎᏏᏒᏔᏙᏚᏞᏟᏢᏦᏴ", "DRTiAJEWMHGhZ4bRWVSLCPKB")  # noqa: RUF001 - that is the trick
-_ALIKE = {
-    ord(theirs): ours for pair in (_CYRILLIC, _GREEK, _ARMENIAN, _CHEROKEE) for theirs, ours in zip(*pair, strict=True)
-}
+# The letters that the judges were measured on: more of Cyrillic would take genuine words for disguised ones.
+_CYRILLIC = "аеорсухіјѕԁһӏԛԝѵкнАВЕКМНОРСТУХІЈЅԌ"
+_GREEK = "αβεικνορτυχγηωϲΑΒΕΖΗΙΚΜΝΟΡΤΥΧ"
+_ARMENIAN = "օոսհցզԼՏՍՕ"
+_CHEROKEE = "ᎠᎡᎢᎥᎪᎫᎬᎳᎷᎻᏀᏂᏃᏎᏏᏒᏔᏙᏚᏞᏟᏢᏦᏴ"  # noqa: RUF001
+_ALIKE = look_alikes(_CYRILLIC + _GREEK + _ARMENIAN + _CHEROKEE)
 # Letters that no language writes words in: always Latin ones, dressed up, which NFKC leaves as they are.
-_SMALL = dict(zip(map(ord, "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢɡɑ"), "abcdefghijklmnoprstuvwyzga", strict=True))
+_SMALL = look_alikes("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢɡɑ")
 _BOXED = {first + n: _LATIN[n] for first in (0x1F150, 0x1F170, 0x1F1E6) for n in range(26)}
 _DRESSED = _SMALL | _BOXED
 _LEET = str.maketrans("0134578@$!|€+", "oieastbasiiet")

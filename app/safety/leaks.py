@@ -13,13 +13,12 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from app.core.text import LOOK_ALIKES
+
 LEAST = 40
 """A system prompt of fewer letters and digits tells nothing: `You are a helpful assistant.`"""
-LIKE = str.maketrans(
-    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u04bb\u051b\u0261\u03bf\u03b1\u03bd\u03c1\u03ba\u0131",
-    "aeopcyxijsdhqgoavpki",
-)
-"""Cyrillic and Greek letters that look like Latin ones, on both sides."""
+LIKE = {letter: ours.lower() for letter, ours in LOOK_ALIKES.items()}
+"""Letters that look like Latin ones, on both sides."""
 
 
 def folded(text: str) -> str:

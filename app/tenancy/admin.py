@@ -21,18 +21,14 @@ from app.billing import calls
 from app.billing.ledger import balances
 from app.billing.ledger.balances import Balance
 from app.core.ports import UsageRow
+from app.core.refusals import LedgerError, TakenError, UnfitError
 from app.core.terms import LISTED, UNLIMITED, Period, Terms
-from app.db.errors import LedgerError
-from app.db.refusals import TakenError, UnfitError
 from app.db.schema import settings
 from app.db.statements import upserts
 from app.db.store import Store
 from app.installation.secrets import Secrets
 from app.tenancy import keys, plans, projects, tenants
-from app.tenancy.keys import Key, KeyChanges
-from app.tenancy.plans import Plan
-from app.tenancy.projects import Project, ProjectChanges
-from app.tenancy.tenants import Tenant, TenantChanges
+from app.tenancy.model import Key, KeyChanges, Plan, Project, ProjectChanges, Tenant, TenantChanges, stored
 
 T = TypeVar("T", Plan, Tenant, Project, Key, Balance)
 Work = Callable[[Connection, float], tuple[T | None, T]]
@@ -57,7 +53,7 @@ class AdminService:
         *,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """clock: Unix seconds. changed: called after each change, so that this gateway's ledger reads keys anew."""
+        """clock: Unix seconds. changed: called after each change, so that this gateway reads keys anew."""
         self.store = store
         self.secrets = secrets
         self.clock = clock
@@ -137,6 +133,10 @@ class AdminService:
     async def resume(self, tenant: str, *, actor: str) -> Tenant:
         """Lift its pause, also one that the spend breaker made."""
         return await self._change("tenant.resume", actor, lambda c, _: tenants.resume(c, tenant))
+
+    async def retention(self) -> Mapping[str, int]:
+        """Days that audit records are kept, by tenant, where its terms say so."""
+        return await self.store.read(tenants.retention)
 
     # -- projects --------------------------------------------------------------------------------
 
@@ -303,7 +303,7 @@ def _plain(name: str, value: Any) -> Any:
 
 def _terms(terms: Terms) -> dict[str, Any]:
     """As they are stored, but of texts that a tenant names only how many there are: they may be names of people."""
-    said: dict[str, Any] = plans.stored(terms)
+    said: dict[str, Any] = stored(terms)
     if isinstance(safety := said.get("safety"), dict):
         said["safety"] = {name: len(v) if name in LISTED and v else v for name, v in safety.items()}
     return said

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, delete, select, update
 
 from app.audit.chain import append
 from app.audit.records import OPERATOR, Entry
+from app.core.refusals import UnknownError
 from app.core.terms import LISTED
-from app.db.refusals import UnknownError
 from app.db.schema import (
     batch_lines,
     batches,

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection, bindparam, or_, select
 from sqlalchemy import false as sa_false
 
 from app.core.ports import Limit, Principal
-from app.core.terms import Terms, common, tightest
+from app.core.terms import common, tightest
 from app.db.schema import keys, plans, projects, tenants
+from app.tenancy.model import terms_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +99,3 @@ def _throttled(limits: list[Limit], owner: str, rpm: int) -> list[Limit]:
     own = [limit for limit in limits if (limit.owner, limit.name) == (owner, slow.name)]
     others = [limit for limit in limits if limit not in own]
     return [*others, replace(slow, amount=min([rpm, *(limit.amount for limit in own)]))]
-
-
-def terms_of(stored: Any) -> Terms:
-    """The terms of a JSON column; None has none."""
-    return _terms(orjson.dumps(stored or {}))
-
-
-@lru_cache(4096)
-def _terms(stored: bytes) -> Terms:
-    return Terms.model_validate_json(stored)

@@ -7,64 +7,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
 
 from app.billing.ledger import balances
+from app.core.refusals import TakenError, UnfitError, UnknownError
 from app.core.terms import Terms
-from app.db.refusals import TakenError, UnfitError, UnknownError
 from app.db.schema import keys
-from app.tenancy import plans, projects, tenants
-from app.tenancy.identity import digest, terms_of
+from app.tenancy import projects, tenants
+from app.tenancy.identity import digest
+from app.tenancy.model import SCOPES, Key, KeyChanges, stored, terms_of
 
-__all__ = ["SCOPES", "Key", "KeyChanges", "digest"]
-
-SCOPES = frozenset({"chat", "embeddings", "moderations", "files", "batches", "models", "responses", "messages"})
 _SHOWN = 7  # characters of a key that tell it from others without giving it away
 _LONG = 24  # a key of at least this length may show them
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key without the key. prefix: its first characters, to tell it by. Times in Unix seconds.
-
-    project: empty is the tenant's own. scopes: empty is all. forgiven: strikes before it do not count.
-    """
-
-    id: str
-    tenant: str
-    project: str
-    name: str
-    prefix: str
-    scopes: frozenset[str]
-    terms: Terms
-    disabled: bool
-    suspended: str
-    throttled_until: float | None
-    forgiven: float
-    expires: float | None
-    created: float
-
-    def state(self, now: float) -> str:
-        """What is the matter with it: disabled, expired, suspended, throttled; else live."""
-        facts = {
-            "disabled": self.disabled,
-            "expired": self.expires is not None and self.expires <= now,
-            "suspended": bool(self.suspended),
-            "throttled": (self.throttled_until or 0.0) > now,
-        }
-        return next((name for name, holds in facts.items() if holds), "live")
-
-
-class KeyChanges(TypedDict, total=False):
-    """What may be said of a key; what is left out stays."""
-
-    name: str
-    scopes: frozenset[str]
-    terms: Terms
-    expires: float | None
 
 
 def generate() -> str:
@@ -202,7 +159,7 @@ def _columns(key: Key) -> dict[str, Any]:
     if strange := key.scopes - SCOPES:
         raise UnfitError(f"There is no scope `{min(strange)}`: choose from {', '.join(sorted(SCOPES))}.")
     scopes = " ".join(sorted(key.scopes))
-    return {"name": key.name, "scopes": scopes, "terms": plans.stored(key.terms), "expires": key.expires}
+    return {"name": key.name, "scopes": scopes, "terms": stored(key.terms), "expires": key.expires}
 
 
 def _write(connection: Connection, key_id: str, **values: Any) -> None:

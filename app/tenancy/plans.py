@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sqlalchemy import Connection, insert, select, update
 
 from app.billing.ledger import balances
+from app.core.refusals import UnfitError, UnknownError, named
 from app.core.terms import DEFAULT_PLANS, UNLIMITED, Terms
-from app.db.refusals import UnfitError, UnknownError, named
 from app.db.schema import plans, tenants
 from app.db.statements import upserts
-from app.tenancy.identity import terms_of
+from app.tenancy.model import Plan, stored, terms_of
 
 _MAKE = {name: new.on_conflict_do_nothing() for name, new in upserts(plans).items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A plan. created: Unix seconds."""
-
-    id: str
-    terms: Terms
-    created: float
 
 
 def begin(connection: Connection, now: float) -> None:
@@ -63,8 +52,3 @@ def put(connection: Connection, plan: str, terms: Terms, now: float) -> tuple[Pl
         own = terms_of(tenant.terms)
         balances.follow(connection, f"tenant:{tenant.id}", own.over(old.terms), own.over(terms), now)
     return old, Plan(plan, terms, row.created)
-
-
-def stored(terms: Terms) -> dict[str, object]:
-    """Terms as a JSON column holds them, and as they are shown: what they say, no more."""
-    return terms.model_dump(mode="json", exclude_unset=True)

@@ -6,47 +6,27 @@ Every function takes a Connection. Those that write lock the tenant's row first,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import Connection, select, update
 
 from app.billing.ledger import balances
+from app.core.refusals import TakenError, UnknownError, named
 from app.core.terms import Terms
-from app.db.refusals import TakenError, UnknownError, named
 from app.db.schema import projects
 from app.db.statements import upserts
-from app.tenancy import plans, tenants
-from app.tenancy.identity import terms_of
+from app.tenancy import tenants
+from app.tenancy.model import Project, ProjectChanges, stored, terms_of
 
 _MAKE = {name: new.on_conflict_do_nothing().returning(projects.c.id) for name, new in upserts(projects).items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Project:
-    """A part of a tenant with terms and a budget of its own. archived: its keys are dead."""
-
-    id: str
-    tenant: str
-    name: str
-    terms: Terms
-    archived: bool
-    created: float
-
-
-class ProjectChanges(TypedDict, total=False):
-    """What may be changed of a project; what is left out stays."""
-
-    name: str
-    terms: Terms
-    archived: bool
 
 
 def make(connection: Connection, tenant: str, project: str, now: float, *, name: str, terms: Terms) -> Project:
     """The new project with its account. Raises UnknownError, UnfitError, TakenError."""
     tenants.lock(connection, tenant)
     made = Project(named("project", project), tenant, name or project, terms, archived=False, created=now)
-    row = {"id": project, "tenant": tenant, "name": made.name, "terms": plans.stored(terms), "archived": False}
+    row = {"id": project, "tenant": tenant, "name": made.name, "terms": stored(terms), "archived": False}
     if connection.execute(_MAKE[connection.dialect.name], {**row, "created": now}).first() is None:
         raise TakenError(f"There is a project `{project}` already: choose another id.")
     balances.make(connection, f"project:{project}", tenant, terms, now)
@@ -73,7 +53,7 @@ def change(connection: Connection, project: str, changes: ProjectChanges, now: f
     tenants.lock(connection, find(connection, project).tenant)
     old = find(connection, project)
     new = replace(old, **changes)
-    values = {"name": new.name, "terms": plans.stored(new.terms), "archived": new.archived}
+    values = {"name": new.name, "terms": stored(new.terms), "archived": new.archived}
     connection.execute(update(projects).where(projects.c.id == project).values(values))
     balances.follow(connection, f"project:{project}", old.terms, new.terms, now)
     return old, new

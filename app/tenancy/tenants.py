@@ -5,45 +5,21 @@ Every function takes a Connection. Those that write lock the tenant's row first,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import Connection, select, update
 
 from app.billing.ledger import balances
+from app.core.refusals import TakenError, UnknownError, named
 from app.core.terms import UNLIMITED, Terms
-from app.db.refusals import TakenError, UnknownError, named
+from app.db.schema import plans as plan_rows
 from app.db.schema import tenants
 from app.db.statements import upserts
 from app.tenancy import plans
-from app.tenancy.identity import terms_of
+from app.tenancy.model import FOREVER, Tenant, TenantChanges, stored, terms_of
 
-FOREVER = 253_402_300_799.0
-"""When a pause without an end ends, Unix seconds: the last second of the year 9999."""
 _MAKE = {name: new.on_conflict_do_nothing().returning(tenants.c.id) for name, new in upserts(tenants).items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Tenant:
-    """Who pays. terms: its own, over the plan's. Times in Unix seconds; paused_until None: not paused."""
-
-    id: str
-    name: str
-    plan: str
-    terms: Terms
-    paused_until: float | None
-    paused_why: str
-    keeps_content: bool
-    erased: float | None
-    created: float
-
-
-class TenantChanges(TypedDict, total=False):
-    """What may be changed of a tenant; what is left out stays."""
-
-    name: str
-    plan: str
-    terms: Terms
 
 
 def make(
@@ -62,7 +38,7 @@ def make(
     own = terms or Terms()
     values = {"id": named("tenant", tenant), "name": name or tenant, "plan": plan, "created": now}
     common = plans.find(connection, plan).terms
-    row = {**values, "terms": plans.stored(own), "keeps_content": False}
+    row = {**values, "terms": stored(own), "keeps_content": False}
     if connection.execute(_MAKE[connection.dialect.name], row).first() is None:
         return None
     balances.make(connection, f"tenant:{tenant}", tenant, own.over(common), now)
@@ -92,12 +68,20 @@ def listing(connection: Connection, limit: int, after: str) -> list[Tenant]:
     return [_tenant(row) for row in connection.execute(query)]
 
 
+def retention(connection: Connection) -> dict[str, int]:
+    """Days that the audit records of a tenant are kept, of those whose own terms or plan's say so."""
+    query = select(tenants.c.id, tenants.c.terms, plan_rows.c.terms)
+    rows = connection.execute(query.outerjoin_from(tenants, plan_rows, plan_rows.c.id == tenants.c.plan))
+    found = {tenant: terms_of(own).over(terms_of(common)).retention_days for tenant, own, common in rows}
+    return {tenant: days for tenant, days in found.items() if days}
+
+
 def change(connection: Connection, tenant: str, changes: TenantChanges, now: float) -> tuple[Tenant, Tenant]:
     """The tenant before and after. Its budget follows where its effective terms say another one."""
     old = lock(connection, tenant)
     new = replace(old, **changes)
     before, after = (one.terms.over(plans.find(connection, one.plan).terms) for one in (old, new))
-    _write(connection, tenant, name=new.name, plan=new.plan, terms=plans.stored(new.terms))
+    _write(connection, tenant, name=new.name, plan=new.plan, terms=stored(new.terms))
     balances.follow(connection, f"tenant:{tenant}", before, after, now)
     return old, new
 

@@ -460,19 +460,26 @@ class _Kept:
     taken: dict[Limit, int] = field(default_factory=dict)
 
 
-class FakeLedger:
-    """A ledger in memory: keys, balances, buckets, and the rows written. For admit and settle without a database.
+class FakeAuthenticator:
+    """Keys in memory, by the key itself. asked: the keys presented, in order."""
 
-    keys: the key itself -> whose it is. balances: tenant -> money left; a tenant without one has no limit.
+    def __init__(self, keys: Mapping[str, Principal] | None = None) -> None:
+        self.keys = dict(keys or {})
+        self.asked: list[str] = []
+
+    async def identify(self, key: str) -> Principal | None:
+        """Return the key's owner, or None."""
+        self.asked.append(key)
+        return self.keys.get(key)
+
+
+class FakeLedger:
+    """A ledger in memory: balances, buckets, and the rows written. For admit and settle without a database.
+
+    balances: tenant -> money left; a tenant without one has no limit.
     """
 
-    def __init__(
-        self,
-        keys: Mapping[str, Principal] | None = None,
-        balances: Mapping[str, Decimal] | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.keys = dict(keys or {})
+    def __init__(self, balances: Mapping[str, Decimal] | None = None, clock: Callable[[], float] = time.time) -> None:
         self.balances = dict(balances or {})
         self.clock = clock
         self.held: dict[str, _Kept] = {}
@@ -480,10 +487,6 @@ class FakeLedger:
         self.healthy = True
         self.watched: tuple[AbusePolicy, float] | None = None
         self._buckets: dict[tuple[str, str], Bucket] = {}
-
-    async def identify(self, key: str) -> Principal | None:
-        """Return the key's owner, or None."""
-        return self.keys.get(key)
 
     async def reserve(
         self, who: Principal, call_id: str, tokens: int, cost: Decimal, names: frozenset[str] = frozenset()
@@ -584,8 +587,9 @@ class FakeContents:
 class FakeBooks:
     """What app.runtime.wiring.wire wants beside models: a ledger in memory, rows handed straight to it, nobody told."""
 
-    def __init__(self, ledger: FakeLedger | None = None) -> None:
-        self.ledger = ledger or FakeLedger()
+    def __init__(self, keys: Mapping[str, Principal] | None = None) -> None:
+        self.authenticator = FakeAuthenticator(keys)
+        self.ledger = FakeLedger()
         self.outbox = Direct(self.ledger)
         self.contents = FakeContents()
         self.pseudonym_key = b"a key that tests and demos share"

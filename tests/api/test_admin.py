@@ -29,6 +29,7 @@ from app.billing.ledger.ledger import SqlLedger
 from app.db.store import Store
 from app.installation.secrets import Secrets
 from app.tenancy.admin import AdminService
+from app.tenancy.authenticator import Authenticator
 from tests.contracts.ledger_kit import START, Clock, row
 from tests.examples import examples
 from tests.kit import free_port
@@ -60,7 +61,7 @@ class Admin:
     def bill(self, key: str, call: str, cost: str, **changes: Any) -> None:
         async def work() -> None:
             ledger = SqlLedger(self.database, SECRETS, self.clock)
-            who = await ledger.identify(key)
+            who = await Authenticator(ledger.store, self.clock).identify(key)
             assert who is not None
             await ledger.settle(replace(row(call, who, cost), project=who.project, created=self.clock(), **changes))
             await ledger.close()
@@ -407,6 +408,7 @@ def test_an_erased_tenant_keeps_its_bill_and_loses_its_name(admin: Admin) -> Non
         ("PATCH", "/tenants/nobody", {"name": "x"}, (404, "not_found", None)),
         ("PATCH", "/tenants/nobody", {"id": "x"}, (400, "unknown_parameter", "id")),
         ("POST", "/keys", {"tenant": "nobody"}, (404, "not_found", None)),
+        ("POST", "/keys", {"tenant": "acme", "scopes": [7]}, (400, "invalid_type", "scopes[0]")),
         ("POST", "/keys/key_0/rotate", {"overlap_seconds": -1}, (400, "invalid_value", "overlap_seconds")),
         ("POST", "/keys/key_0/disable", None, (404, "not_found", None)),
         ("PUT", "/budgets/tenant:nobody", {"budget": "1"}, (404, "not_found", None)),

@@ -77,6 +77,10 @@ def test_what_is_not_json_is_said_to_be_so(http: httpx.Client, body: bytes, code
         ({"model": "auto", "messages": HI, "stream": "yes"}, (400, "invalid_type", "stream")),
         ({"model": "auto", "messages": HI, "top_logprobs": 3}, (400, None, "top_logprobs")),
         ({"model": "auto", "messages": HI, "stream_options": {"include_usage": True}}, (400, None, "stream_options")),
+        (
+            {"model": "auto", "messages": HI, "tools": [{"type": "function", "function": {}}]},
+            (400, "missing_required_parameter", "tools[0].function.name"),
+        ),
         ({"model": "auto", "messages": HI, "functions": [{}]}, (400, "unsupported_parameter", "functions")),
         (
             {"model": "auto", "messages": [{"role": "user", "content": "word " * 9000}]},

@@ -15,7 +15,7 @@ import pytest
 
 from app.batches.scheduling import serial
 from app.core.errors import overloaded
-from app.testing.fakes import FakeEngine, FakeLedger
+from app.testing.fakes import FakeAuthenticator, FakeEngine
 from tests.batch_kit import CHAT, Batchery, begin, ended, lines, task, written
 from tests.kit import KEY, WHO, Kit, limited
 
@@ -25,7 +25,7 @@ OTHER = "sk-other"
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Batchery]:
     with Batchery(tmp_path).serving() as made:
-        made.kit.ledger.keys[OTHER] = replace(WHO, tenant="globex", key_id="key_2")
+        made.kit.authenticator.keys[OTHER] = replace(WHO, tenant="globex", key_id="key_2")
         yield made
 
 
@@ -147,7 +147,7 @@ def test_a_key_that_was_disabled_fails_its_lines(tmp_path: Path) -> None:
     with Batchery(tmp_path, works=False).serving() as shop:
         batch = begin(shop.client(), lines(task("a")))
     shop.works = True
-    shop.kit.ledger.keys = {"sk-new": replace(WHO, key_id="key_new")}
+    shop.kit.authenticator.keys = {"sk-new": replace(WHO, key_id="key_new")}
     with shop.serving():
         client = shop.client("sk-new")
         done = ended(client, batch.id)
@@ -157,7 +157,7 @@ def test_a_key_that_was_disabled_fails_its_lines(tmp_path: Path) -> None:
 
 
 def test_a_key_without_the_endpoints_scope_cannot_get_round_it_by_a_batch(shop: Batchery) -> None:
-    shop.kit.ledger.keys["sk-narrow"] = replace(WHO, key_id="key_3", scopes=frozenset({"files", "batches"}))
+    shop.kit.authenticator.keys["sk-narrow"] = replace(WHO, key_id="key_3", scopes=frozenset({"files", "batches"}))
     client = shop.client("sk-narrow")
     done = ended(client, begin(client, lines(task("a"))).id)
     [line] = written(client, done.error_file_id)
@@ -168,7 +168,7 @@ def test_a_key_without_the_endpoints_scope_cannot_get_round_it_by_a_batch(shop: 
 
 
 def test_a_line_that_never_fits_its_limit_fails_at_once(tmp_path: Path) -> None:
-    kit = Kit(ledger=FakeLedger({KEY: limited(tokens=10)}))
+    kit = Kit(authenticator=FakeAuthenticator({KEY: limited(tokens=10)}))
     with Batchery(tmp_path, kit).serving() as shop:
         client = shop.client()
         done = ended(client, begin(client, lines(task("a"))).id)
@@ -236,7 +236,7 @@ def test_a_full_gateway_turns_no_line_into_a_failure(shop: Batchery) -> None:
 def test_another_tenant_and_another_project_see_nothing_of_it(shop: Batchery) -> None:
     client = shop.client()
     batch = ended(client, begin(client, lines(task("a"))).id)
-    shop.kit.ledger.keys["sk-project"] = replace(WHO, project="web", key_id="key_4")
+    shop.kit.authenticator.keys["sk-project"] = replace(WHO, project="web", key_id="key_4")
     for key in (OTHER, "sk-project"):
         stranger = shop.client(key)
         assert [] == list(stranger.batches.list())

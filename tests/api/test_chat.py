@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 
-from app.testing.fakes import FakeEngine, FakeLedger
+from app.testing.fakes import FakeAuthenticator, FakeEngine
 from tests.kit import KEY, WHO, Kit, limited, serving, until
 
 HI = [{"role": "user", "content": "Hello there"}]
@@ -175,7 +175,7 @@ def test_a_clients_own_request_id_comes_back_unless_it_is_unsafe(url: str) -> No
 
 
 def test_rate_limits_are_told_on_success_and_denial() -> None:
-    kit = Kit(ledger=FakeLedger({KEY: limited(requests=1, tokens=100_000)}))
+    kit = Kit(authenticator=FakeAuthenticator({KEY: limited(requests=1, tokens=100_000)}))
     with serving(kit.gateway()) as url:
         body = {"model": "auto", "messages": HI, "max_tokens": 5}
         ok, denied = (httpx.post(f"{url}/v1/chat/completions", json=body, headers=_auth()) for _ in range(2))
@@ -278,7 +278,7 @@ def test_a_refused_call_is_billed_as_refused_and_not_as_a_hangup(kit: Kit, url: 
 
 
 def test_a_key_may_do_only_what_its_scopes_say(kit: Kit, url: str) -> None:
-    kit.ledger.keys["sk-models"] = replace(WHO, scopes=frozenset({"models"}))
+    kit.authenticator.keys["sk-models"] = replace(WHO, scopes=frozenset({"models"}))
     headers = {"Authorization": "Bearer sk-models"}
     assert 200 == httpx.get(f"{url}/v1/models", headers=headers).status_code
     refused = httpx.post(f"{url}/v1/chat/completions", json={"model": "auto", "messages": HI}, headers=headers)
@@ -291,7 +291,7 @@ def test_a_key_may_do_only_what_its_scopes_say(kit: Kit, url: str) -> None:
 def test_a_suspended_key_and_a_paused_tenant_are_told_so_and_not_to_retry(
     kit: Kit, url: str, state: str, status: int, code: str
 ) -> None:
-    kit.ledger.keys[KEY] = replace(WHO, **{state: "because"})  # type: ignore[arg-type]
+    kit.authenticator.keys[KEY] = replace(WHO, **{state: "because"})  # type: ignore[arg-type]
     answer = httpx.post(f"{url}/v1/chat/completions", json={"model": "auto", "messages": HI}, headers=_auth())
     assert (status, code) == (answer.status_code, answer.json()["error"]["code"])
     assert "because" in answer.json()["error"]["message"]

@@ -14,7 +14,7 @@ import pytest
 
 from app.engines.tokenizer import Vocabulary
 from app.pipeline.gateway import Gateway
-from app.testing.fakes import FakeEngine, FakeLedger
+from app.testing.fakes import FakeAuthenticator, FakeEngine
 from tests.kit import KEY, WHO, Kit, limited, serving, until
 from tests.words import WORDS, vocabulary
 
@@ -231,9 +231,9 @@ def test_a_stream_that_waits_says_that_it_is_alive() -> None:
 
 
 def test_rate_limits_and_scopes_hold_here_too() -> None:
-    kit = Kit(ledger=FakeLedger({KEY: limited(requests=1)}))
+    kit = Kit(authenticator=FakeAuthenticator({KEY: limited(requests=1)}))
     with serving(kit.gateway()) as url:
         assert [200, 429] == [post(url).status_code for _ in range(2)]
         assert 429 == post(url, prompt=["a", "b"]).status_code
-        kit.ledger.keys[KEY] = replace(WHO, scopes=frozenset({"embeddings"}))
+        kit.authenticator.keys[KEY] = replace(WHO, scopes=frozenset({"embeddings"}))
         assert 403 == post(url).status_code

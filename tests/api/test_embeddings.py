@@ -20,7 +20,7 @@ from app.db.store import Store
 from app.installation.secrets import Secrets
 from app.models.encoder import MiniLMEncoder
 from app.pipeline.stages.consult import AT_ONCE
-from app.testing.fakes import FakeEncoder, FakeLedger
+from app.testing.fakes import FakeAuthenticator, FakeEncoder, FakeLedger
 from tests.kit import KEY, WHO, Kit, limited, serving, until
 from tests.words import WORDS, vocabulary
 
@@ -94,14 +94,14 @@ def test_a_call_is_billed_once_at_its_own_price(kit: Kit) -> None:
 
 def test_a_price_list_of_a_contract_may_price_embeddings(kit: Kit) -> None:
     price = {"input": "1000000", "cached_input": "1000000", "output": "0"}
-    kit.ledger.keys[KEY] = replace(WHO, price_list="acme-2026")
+    kit.authenticator.keys[KEY] = replace(WHO, price_list="acme-2026")
     with serving(kit.gateway(price_lists={"acme-2026": {"embedding": price}})) as url:
         post(url)
     assert 1 == kit.rows[0].cost
 
 
 def test_limits_hold_and_a_short_text_reserves_little() -> None:
-    kit = Kit(ledger=FakeLedger({KEY: limited(tokens=40)}))
+    kit = Kit(authenticator=FakeAuthenticator({KEY: limited(tokens=40)}))
     with serving(kit.gateway()) as url:
         assert 200 == post(url).status_code
         denied = post(url, input=["word"] * 20)
@@ -111,22 +111,22 @@ def test_limits_hold_and_a_short_text_reserves_little() -> None:
 
 
 def test_a_keys_context_length_is_for_each_text_and_not_for_all_together(kit: Kit, url: str) -> None:
-    kit.ledger.keys[KEY] = replace(WHO, context_length=10)
+    kit.authenticator.keys[KEY] = replace(WHO, context_length=10)
     assert 200 == post(url, input=["four" * 10] * 5).status_code
     assert 400 == post(url, input=["four" * 11]).status_code
 
 
 def test_a_budget_that_is_spent_refuses() -> None:
-    kit = Kit(ledger=FakeLedger({KEY: WHO}, balances={WHO.tenant: Decimal(0)}))
+    kit = Kit(ledger=FakeLedger(balances={WHO.tenant: Decimal(0)}))
     with serving(kit.gateway()) as url:
         answer = post(url)
     assert (429, "insufficient_quota") == (answer.status_code, answer.json()["error"]["code"])
 
 
 def test_a_key_needs_the_scope(kit: Kit, url: str) -> None:
-    kit.ledger.keys[KEY] = replace(WHO, scopes=frozenset({"chat"}))
+    kit.authenticator.keys[KEY] = replace(WHO, scopes=frozenset({"chat"}))
     assert 403 == post(url).status_code
-    kit.ledger.keys[KEY] = replace(WHO, scopes=frozenset({"embeddings"}))
+    kit.authenticator.keys[KEY] = replace(WHO, scopes=frozenset({"embeddings"}))
     assert 200 == post(url).status_code
 
 

@@ -77,7 +77,7 @@ def test_a_file_expires_when_it_was_asked_to(shop: Batchery) -> None:
 
 
 def test_another_tenant_and_another_project_see_no_file(shop: Batchery) -> None:
-    shop.kit.ledger.keys |= {
+    shop.kit.authenticator.keys |= {
         "sk-other": replace(WHO, tenant="globex"),
         "sk-project": replace(WHO, project="web"),
         "sk-mate": replace(WHO, key_id="key_2"),
@@ -93,7 +93,7 @@ def test_another_tenant_and_another_project_see_no_file(shop: Batchery) -> None:
 
 
 def test_a_key_needs_the_scope_files(shop: Batchery) -> None:
-    shop.kit.ledger.keys["sk-chat"] = replace(WHO, scopes=frozenset({"chat"}))
+    shop.kit.authenticator.keys["sk-chat"] = replace(WHO, scopes=frozenset({"chat"}))
     with pytest.raises(openai.PermissionDeniedError):
         shop.client("sk-chat").files.create(file=("a", b"x"), purpose="batch")
     assert 401 == httpx.post(f"{shop.url}/v1/files", files={"file": b"x"}).status_code

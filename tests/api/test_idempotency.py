@@ -22,7 +22,7 @@ from app.api.app import ApiDependencies, create_app
 from app.api.idempotency import LARGEST, REPLAY, once
 from app.api.stored.idempotency import Idempotency, Stored
 from app.core.ports import Principal
-from app.db.errors import LedgerError
+from app.core.refusals import LedgerError
 from app.db.store import Store
 from app.installation.secrets import Secrets
 from app.testing.fakes import FakeEngine
@@ -144,7 +144,7 @@ async def test_the_same_token_with_another_body_is_refused(kit: Kit, http: httpx
 
 
 async def test_another_api_keys_same_token_is_its_own(kit: Kit, http: httpx.AsyncClient) -> None:
-    kit.ledger.keys["sk-other"] = Principal("rival", "key_2")
+    kit.authenticator.keys["sk-other"] = Principal("rival", "key_2")
     await ask(http)
     headers = {"idempotency-key": "order-7", "authorization": "Bearer sk-other"}
     answer = await http.post(CHAT, json=ASKED, headers=headers)
@@ -164,9 +164,9 @@ async def test_a_token_may_be_255_characters(http: httpx.AsyncClient) -> None:
 
 
 async def test_a_rate_limit_is_not_kept(kit: Kit, http: httpx.AsyncClient) -> None:
-    kit.ledger.keys[KEY] = limited(requests=1)
+    kit.authenticator.keys[KEY] = limited(requests=1)
     assert [200, 429] == [(await ask(http, None)).status_code, (await ask(http)).status_code]
-    kit.ledger.keys[KEY] = WHO
+    kit.authenticator.keys[KEY] = WHO
     answer = await ask(http)
     assert (200, False) == (answer.status_code, REPLAY in answer.headers)
 

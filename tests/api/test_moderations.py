@@ -12,7 +12,7 @@ import pytest
 
 from app.api.openai.moderation_categories import LABELS, result
 from app.safety.detoxify import DetoxifyClassifier
-from app.testing.fakes import FakeClassifier, FakeLedger
+from app.testing.fakes import FakeAuthenticator, FakeClassifier
 from tests.kit import KEY, WHO, Kit, limited, serving
 
 WORDS = {
@@ -115,10 +115,10 @@ def test_a_call_is_settled_once_and_costs_nothing_unless_the_policy_says_so(kit:
 
 
 def test_limits_and_scopes_hold() -> None:
-    kit = Kit(ledger=FakeLedger({KEY: limited(requests=1)}))
+    kit = Kit(authenticator=FakeAuthenticator({KEY: limited(requests=1)}))
     with serving(kit.gateway()) as url:
         assert [200, 429] == [post(url, input="x").status_code for _ in range(2)]
-        kit.ledger.keys[KEY] = replace(WHO, scopes=frozenset({"chat"}))
+        kit.authenticator.keys[KEY] = replace(WHO, scopes=frozenset({"chat"}))
         assert 403 == post(url, input="x").status_code
 
 

@@ -20,7 +20,7 @@ from app.api.stored.responses import Responses
 from app.db.store import Store
 from app.installation.secrets import Secrets
 from app.tenancy.admin import AdminService
-from app.testing.fakes import FakeEngine, FakeLedger
+from app.testing.fakes import FakeAuthenticator, FakeEngine
 from tests.console_kit import standing
 from tests.kit import KEY, WHO, Kit, limited, serving, until
 
@@ -52,7 +52,7 @@ async def _settle(folder: Path) -> None:
 @pytest.fixture
 def kit() -> Kit:
     tenants = {KEY: WHO, "sk-other": replace(WHO, tenant="other", key_id="key_2")}
-    return Kit(ledger=FakeLedger(tenants))
+    return Kit(authenticator=FakeAuthenticator(tenants))
 
 
 @pytest.fixture
@@ -512,8 +512,8 @@ def test_what_cannot_be_done_is_refused_by_name_and_never_run(
 
 
 def test_wrong_json_keys_scopes_models_and_limits_get_their_own_errors(kit: Kit, url: str) -> None:
-    kit.ledger.keys["sk-chat"] = replace(WHO, scopes=frozenset({"chat"}))
-    kit.ledger.keys["sk-full"] = limited(requests=1)
+    kit.authenticator.keys["sk-chat"] = replace(WHO, scopes=frozenset({"chat"}))
+    kit.authenticator.keys["sk-full"] = limited(requests=1)
     for content, key, status, code in (
         (b"{", KEY, 400, "invalid_json"),
         (b"[]", KEY, 400, "invalid_json"),

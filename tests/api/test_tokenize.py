@@ -105,7 +105,7 @@ def test_a_model_without_a_template_takes_no_chat(kit: Kit, tmp_path: Path) -> N
 
 
 def test_a_key_needs_the_scope(kit: Kit, url: str) -> None:
-    kit.ledger.keys[KEY] = replace(WHO, scopes=frozenset({"embeddings"}))
+    kit.authenticator.keys[KEY] = replace(WHO, scopes=frozenset({"embeddings"}))
     assert [403, 403] == [post(url, path, prompt="a", tokens=[1]).status_code for path in ("/tokenize", "/detokenize")]
 
 

@@ -30,6 +30,7 @@ from app.db.store import Store
 from app.installation.paths import database_url
 from app.installation.secrets import Secrets
 from app.tenancy.admin import AdminService
+from app.tenancy.authenticator import Authenticator
 from graphs.cli import app
 from tests.contracts.ledger_kit import row
 from tests.kit import Kit, free_port, serving
@@ -170,7 +171,7 @@ def bill(key: str, call: str, cost: str, **changes: Any) -> None:
 
     async def work() -> None:
         ledger = SqlLedger(database_url(None), Secrets.load())
-        who = await ledger.identify(key)
+        who = await Authenticator(ledger.store).identify(key)
         assert who is not None
         await ledger.settle(replace(row(call, who, cost), **changes))
         await ledger.close()

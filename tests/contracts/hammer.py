@@ -24,7 +24,7 @@ async def main(url: str, key: str, calls: int, name: str) -> Counter[str]:
     slots = asyncio.Semaphore(32)
     async with sql_world(url, patience=30) as world:
         world.ledger.watch(AbusePolicy(breaker_multiple=10**9, strikes_to_throttle=10**9), HOLD)
-        who = await world.ledger.identify(key)
+        who = await world.authenticator.identify(key)
         assert who is not None
 
         async def call(number: int) -> None:

@@ -19,7 +19,8 @@ from app.db.schema import audit, chains, reservations, to_nano, usage
 from app.db.store import Store
 from app.installation.secrets import Secrets
 from app.tenancy.admin import AdminService
-from app.testing.fakes import FakeLedger
+from app.tenancy.authenticator import Authenticator
+from app.testing.fakes import FakeAuthenticator, FakeLedger
 
 START = 1_700_000_000.0
 MIDNIGHT = START + 6_400
@@ -100,9 +101,10 @@ class Calls:
 
 @dataclass
 class FakeWorld(Calls):
-    """The fake ledger."""
+    """The fake ledger, and who calls on it."""
 
     ledger: FakeLedger
+    authenticator: FakeAuthenticator = field(default_factory=FakeAuthenticator)
 
     async def caller(
         self, key: Terms | None = None, *, project: Terms | None = None, tenant: Terms | None = None
@@ -114,8 +116,8 @@ class FakeWorld(Calls):
         if tenant is not None and tenant.budget is not None:
             self.ledger.balances["acme"] = tenant.budget
         made = Principal("acme", "key_1", "web" if project is not None else "", limits=tuple(limits))
-        self.ledger.keys["sk-1"] = made
-        who = await self.ledger.identify("sk-1")
+        self.authenticator.keys["sk-1"] = made
+        who = await self.authenticator.identify("sk-1")
         assert who is not None
         return who
 
@@ -125,6 +127,7 @@ class SqlWorld(Calls):
     """A ledger and its office on a real database."""
 
     ledger: SqlLedger
+    authenticator: Authenticator
     admin_service: AdminService
     keys: list[str] = field(default_factory=list)
 
@@ -153,8 +156,8 @@ class SqlWorld(Calls):
 
     async def again(self, which: int = -1) -> Principal:
         """Whose the key is now."""
-        self.ledger.forget()
-        who = await self.ledger.identify(self.keys[which])
+        self.authenticator.forget()
+        who = await self.authenticator.identify(self.keys[which])
         assert who is not None
         return who
 
@@ -211,7 +214,9 @@ async def sql_world(
     time = clock or Clock()
     store = Store(url, patience)
     ledger = SqlLedger(store, SECRETS, time, hold=hold)
-    yield SqlWorld(ledger, time, AdminService(store, SECRETS, time, changed=ledger.forget))
+    authenticator = Authenticator(store, time)
+    yield SqlWorld(ledger, time, authenticator, AdminService(store, SECRETS, time, changed=authenticator.forget))
+    await authenticator.close()
     await ledger.close()
 
 

@@ -15,9 +15,8 @@ from app.audit.chain import append
 from app.audit.log import AuditLog, Fault, Verification
 from app.audit.records import OPERATOR, Entry, Record
 from app.core.ports import Principal
+from app.core.refusals import LedgerError, UnknownError
 from app.core.terms import Terms
-from app.db.errors import LedgerError
-from app.db.refusals import UnknownError
 from app.db.schema import usage
 from app.db.store import Store
 from app.installation.secrets import Secrets
@@ -349,6 +348,11 @@ async def test_records_are_found_by_kind_subject_and_time(world: SqlWorld) -> No
 # -- prune ---------------------------------------------------------------------------------------
 
 
+async def prune(world: SqlWorld, to: str, page: int = 2000, **how: Any) -> dict[str, int]:
+    """Take out what is older than the terms of its tenant say."""
+    return await log(world, page=page).prune(to, await world.admin_service.retention(), **how)
+
+
 async def age(world: SqlWorld, days: float) -> None:
     """Let time pass, then settle one more call of the tenant acme."""
     world.clock.now += days * DAY
@@ -359,10 +363,10 @@ async def test_what_is_older_than_seven_years_is_moved_out_and_everything_still_
     world: SqlWorld, out: Path
 ) -> None:
     await age(world, 2556)
-    assert {} == await log(world).prune(str(out))
+    assert {} == await prune(world, str(out))
     assert [] == inside(out)
     await age(world, 1.5)
-    assert {"_operator": 1, "acme": 6, "other": 6} == await log(world).prune(str(out))
+    assert {"_operator": 1, "acme": 6, "other": 6} == await prune(world, str(out))
     assert () == (await log(world).verify()).faults
     assert (3, 13) == ((kept := await log(world).verify_export(str(out))).chains, kept.records)
     assert kept.ok
@@ -372,7 +376,7 @@ async def test_what_is_older_than_seven_years_is_moved_out_and_everything_still_
 
 async def test_a_chain_goes_on_after_a_prune(world: SqlWorld, out: Path) -> None:
     await age(world, 2558)
-    await log(world).prune(str(out))
+    await prune(world, str(out))
     await age(world, 1)
     assert [9, 8, 7] == [record.seq for record in await log(world).records("acme")]
     assert (await log(world).verify()).ok
@@ -380,7 +384,7 @@ async def test_a_chain_goes_on_after_a_prune(world: SqlWorld, out: Path) -> None
 
 async def test_a_prune_says_in_both_chains_what_it_took_and_where_it_lies(world: SqlWorld, out: Path) -> None:
     await age(world, 2558)
-    await log(world).prune(str(out))
+    await prune(world, str(out))
     (folder,) = inside(out)
     said = {"first": 1, "last": 6, "to": str(folder), "calls": 4, "cost": 4 * 10**9}
     own, operators = [await log(world).records(chain, "audit.prune", "acme") for chain in ("acme", OPERATOR)]
@@ -391,16 +395,16 @@ async def test_a_tenants_terms_over_its_plans_say_how_long(world: SqlWorld, out:
     await world.admin_service.update_tenant("acme", {"plan": "short"}, actor="test")
     await world.admin_service.update_tenant("other", {"plan": "short", "terms": Terms(retention_days=90)}, actor="test")
     await age(world, 31)
-    assert {"acme": 7} == await log(world).prune(str(out))
+    assert {"acme": 7} == await prune(world, str(out))
     world.clock.now += 60 * DAY
-    assert {"acme": 2, "other": 7} == await log(world).prune(str(out))
+    assert {"acme": 2, "other": 7} == await prune(world, str(out))
     assert (await log(world).verify()).ok
     assert (await log(world).verify_export(str(out))).ok
 
 
 async def test_a_prune_of_many_steps_holds_like_one_of_one(world: SqlWorld, out: Path) -> None:
     await age(world, 2558)
-    assert {"_operator": 1, "acme": 6, "other": 6} == await log(world, page=2).prune(str(out), format="parquet")
+    assert {"_operator": 1, "acme": 6, "other": 6} == await prune(world, str(out), page=2, format="parquet")
     assert () == (await log(world).verify()).faults
     last = (await log(world).records("acme", "audit.prune"))[0]
     assert (5, 6, 4) == tuple(json.loads(last.data)[name] for name in ("first", "last", "calls"))
@@ -410,7 +414,7 @@ async def test_every_prune_counts_on_from_the_one_before(world: SqlWorld, out: P
     await world.admin_service.update_tenant("acme", {"plan": "short"}, actor="test")
     for _ in range(4):
         await age(world, 31)
-        await log(world).prune(str(out))
+        await prune(world, str(out))
         assert () == (await log(world).verify()).faults
     said = json.loads((await log(world).records("acme", "audit.prune"))[0].data)
     assert (7, 7 * 10**9) == (said["calls"], said["cost"])
@@ -418,7 +422,7 @@ async def test_every_prune_counts_on_from_the_one_before(world: SqlWorld, out: P
 
 async def test_a_call_slipped_in_among_the_pruned_is_found(world: SqlWorld, out: Path) -> None:
     await age(world, 2558)
-    await log(world).prune(str(out))
+    await prune(world, str(out))
     await slip_in(world, "forged", START)
     what = "5 usage rows of 5.000000000 have no record, but 4 of 4.000000000 were pruned"
     assert (Fault("acme", None, what),) == (await log(world).verify()).faults
@@ -426,7 +430,7 @@ async def test_a_call_slipped_in_among_the_pruned_is_found(world: SqlWorld, out:
 
 async def test_a_call_taken_out_from_among_the_pruned_is_found(world: SqlWorld, out: Path) -> None:
     await age(world, 2558)
-    await log(world).prune(str(out))
+    await prune(world, str(out))
     spent = "UPDATE accounts SET spent = spent - 1000000000 WHERE id = 'tenant:acme'"
     await tamper(world, "DELETE FROM usage WHERE id = 'acme_3'", spent)
     what = "3 usage rows of 3.000000000 have no record, but 4 of 4.000000000 were pruned"
@@ -437,7 +441,7 @@ async def test_a_chain_with_a_fault_is_kept_as_evidence_while_the_others_are_pru
     await age(world, 2558)
     await tamper(world, "UPDATE audit SET actor = 'x' WHERE chain = 'acme' AND seq = 4")
     with pytest.raises(LedgerError, match=r"Not pruned: acme\. acme 4: the record was changed"):
-        await log(world).prune(str(out))
+        await prune(world, str(out))
     assert (7, 1) == (await count(world, "audit"), await count(world, "audit", "other"))
     assert (await log(world).verify("other")).ok
 
@@ -446,7 +450,7 @@ async def test_nothing_is_deleted_where_the_export_cannot_be_written(world: SqlW
     await age(world, 2558)
     (out / "file").write_text("")
     with pytest.raises(LedgerError, match="failed"):
-        await log(world).prune(str(out / "file" / "folder"))
+        await prune(world, str(out / "file" / "folder"))
     assert (7, 6) == (await count(world, "audit"), await count(world, "audit", "other"))
     assert (await log(world).verify()).ok
 
@@ -474,7 +478,7 @@ class Meddled:
 @pytest.mark.parametrize("due", range(1, 14))
 async def test_a_prune_in_the_middle_of_a_verification_is_no_fault(world: SqlWorld, out: Path, due: int) -> None:
     await age(world, 2558)
-    store = Meddled(world.ledger.store, due, lambda: log(world).prune(str(out)), "read")
+    store = Meddled(world.ledger.store, due, lambda: prune(world, str(out)), "read")
     assert () == (await AuditLog(store, SECRETS, world.clock, page=1).verify("acme")).faults  # type: ignore[arg-type]
     assert inside(out)
 
@@ -482,9 +486,9 @@ async def test_a_prune_in_the_middle_of_a_verification_is_no_fault(world: SqlWor
 @pytest.mark.parametrize("due", range(1, 6))
 async def test_two_prunes_at_once_take_each_record_once(world: SqlWorld, out: Path, due: int) -> None:
     await age(world, 2558)
-    store = Meddled(world.ledger.store, due, lambda: log(world, page=3).prune(str(out / "other")), "write")
+    store = Meddled(world.ledger.store, due, lambda: prune(world, str(out / "other"), page=3), "write")
     with pytest.raises(LedgerError, match="was pruned by another at the same time"):
-        await AuditLog(store, SECRETS, world.clock, page=3).prune(str(out))  # type: ignore[arg-type]
+        await AuditLog(store, SECRETS, world.clock, page=3).prune(str(out), {})  # type: ignore[arg-type]
     assert () == (await log(world).verify()).faults
     assert (await log(world).verify_export(str(out))).ok
     assert (3, 2) == (await count(world, "audit"), await count(world, "audit", "other"))

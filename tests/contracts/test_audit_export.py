@@ -17,7 +17,7 @@ from sqlalchemy import text
 from app.audit.chain import append
 from app.audit.log import AuditLog, Exported, Fault, Format
 from app.audit.records import GENESIS, Entry
-from app.db.errors import LedgerError
+from app.core.refusals import LedgerError
 from app.db.store import Store
 from app.installation.secrets import Secrets
 from tests.contracts.ledger_kit import SECRETS

@@ -27,11 +27,12 @@ from app.batches.store import Batches, New
 from app.batches.worker import Worker
 from app.billing.ledger.ledger import SqlLedger
 from app.config import STAGES
+from app.core.refusals import LedgerError
 from app.core.terms import Terms
-from app.db.errors import LedgerError
 from app.db.schema import batch_lines, reservations, usage
 from app.db.store import Store
 from app.tenancy.admin import AdminService
+from app.tenancy.authenticator import Authenticator
 from app.testing.fakes import FakeEngine
 from tests.batch_kit import CHAT, lines, task
 from tests.contracts.ledger_kit import SECRETS, Clock
@@ -320,11 +321,13 @@ class Shop(World):
 
     async def open(self, terms: Terms | None = None, **policy: Any) -> None:
         ledger = SqlLedger(self.store, SECRETS)
-        admin_service = AdminService(self.store, SECRETS, changed=ledger.forget)
+        authenticator = Authenticator(self.store)
+        admin_service = AdminService(self.store, SECRETS, changed=authenticator.forget)
         await admin_service.create_tenant("acme", actor="test")
         made, _ = await admin_service.create_key("acme", {"terms": terms or Terms()}, actor="test")  # type: ignore[arg-type]
         self.owners["acme"] = Owner("acme", "", made.id)
         self.kit.ledger = ledger  # type: ignore[assignment]
+        self.kit.authenticator = authenticator  # type: ignore[assignment]
         self.admin_service = admin_service
         gateway = self.kit.gateway(**policy)
         app = create_app(gateway, ApiDependencies(self.kit.metrics.export))

@@ -14,8 +14,7 @@ from sqlalchemy import Table, insert, select, update
 from app.audit.contents import Contents
 from app.audit.log import AuditLog
 from app.audit.records import OPERATOR
-from app.db.errors import LedgerError
-from app.db.refusals import UnknownError
+from app.core.refusals import LedgerError, UnknownError
 from app.db.schema import contents, deliveries, idempotency, keys, projects, tenants, webhooks
 from app.db.store import Store
 from app.installation.secrets import SealError, Secrets

@@ -22,7 +22,7 @@ from app.billing.ledger.outbox import SettlementOutbox
 from app.billing.ledger.outbox_files import decode
 from app.billing.pricing import Price, cost
 from app.core.ports import Principal, UsageRow
-from app.db.errors import LedgerError
+from app.core.refusals import LedgerError
 from app.db.schema import reservations, to_nano, usage
 from tests.contracts.ledger_kit import SqlWorld, row, sql_world
 from tests.kit import PRICE, free_port, until

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from app.api.stored.idempotency import Busy, Differs, Fresh, Idempotency, Stored
-from app.db.errors import LedgerError
+from app.core.refusals import LedgerError
 from app.db.schema import idempotency
 from app.db.store import Store
 from app.installation.secrets import Secrets

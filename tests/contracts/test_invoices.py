@@ -20,7 +20,7 @@ from sqlalchemy import insert
 
 from app.billing.invoice import Invoice, InvoiceLine, Period
 from app.billing.invoicing import as_csv, as_html, as_json, invoice
-from app.db.refusals import UnfitError, UnknownError
+from app.core.refusals import UnfitError
 from app.db.schema import projects, tenants
 from app.db.store import Store
 from tests.contracts.usage_kit import NOON, fill, fresh, used
@@ -109,15 +109,15 @@ async def test_the_month_is_utc_to_the_last_fraction_of_a_second(store: Store) -
     assert [1, 2, 1] == calls
 
 
+async def test_an_invoice_names_its_tenant_as_it_is_told_to(store: Store) -> None:
+    names = [(await invoice(store, "acme", "2026-03", APRIL, **told)).tenant_name for told in ({}, {"name": "Acme"})]
+    assert ["acme", "Acme"] == names
+
+
 async def test_a_month_without_calls_is_an_invoice_over_nothing(store: Store) -> None:
     empty = await invoice(store, "acme", "2026-03", APRIL)
     assert (0, "0.000000000") == (empty.total.calls, f"{empty.total.amount:f}")
     assert "Nothing was billed" in as_html(empty)
-
-
-async def test_a_tenant_that_there_is_not_is_named(store: Store) -> None:
-    with pytest.raises(UnknownError, match="nobody"):
-        await invoice(store, "nobody", "2026-03", APRIL)
 
 
 @pytest.mark.parametrize(

@@ -22,19 +22,6 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         yield made
 
 
-async def test_a_live_key_names_its_tenant_project_and_limits(world: World) -> None:
-    who = await world.caller(Terms(requests_per_minute=60), project=Terms(tokens_per_day=9), tenant=Terms())
-    assert ("acme", "web") == (who.tenant, who.project)
-    assert {(f"key:{who.key_id}", 60), ("project:web", 9)} == {(limit.owner, limit.amount) for limit in who.limits}
-    assert who.owners == ("tenant:acme", "project:web", f"key:{who.key_id}")
-
-
-async def test_an_unknown_key_is_nobody(world: World) -> None:
-    await world.caller()
-    assert await world.ledger.identify("sk-wrong") is None
-    assert await world.ledger.identify("") is None
-
-
 async def test_a_caller_without_limits_or_budget_is_never_denied_and_sees_no_window(world: World) -> None:
     who = await world.caller()
     assert (await world.reserved(who, "a", tokens=10**9, cost="1000000")).windows == {}

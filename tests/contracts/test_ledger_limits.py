@@ -153,7 +153,7 @@ async def test_two_keys_of_a_project_share_its_limits_and_two_gateways_count_tog
     _, key = await world.admin_service.create_key("acme", project="web", actor="test")
     _, outside = await world.admin_service.create_key("acme", actor="test")
     async with sql_world(database_url, world.clock) as other:
-        two, third = [await other.ledger.identify(each) for each in (key, outside)]
+        two, third = [await other.authenticator.identify(each) for each in (key, outside)]
         assert two is not None
         assert third is not None
         await world.reserved(one, "a")

@@ -113,7 +113,7 @@ async def test_money_and_budgets_of_the_first_version_are_carried_over_to_the_na
 async def test_keys_and_limits_of_the_first_version_are_carried_over(database_url: str) -> None:
     await on(database_url, first_version)
     async with sql_world(database_url) as world:
-        one, disabled, free = [await world.ledger.identify(key) for key in ("sk-1", "sk-2", "sk-3")]
+        one, disabled, free = [await world.authenticator.identify(key) for key in ("sk-1", "sk-2", "sk-3")]
         assert one is not None
         assert ({"chat", "files"}, "acme", "") == (one.scopes, one.tenant, one.project)
         assert one.limits == (Limit("key:key_1", "requests", "minute", 60),)
@@ -125,7 +125,7 @@ async def test_keys_and_limits_of_the_first_version_are_carried_over(database_ur
         tenant = await world.admin_service.tenant("acme")
         assert ("Acme", "unlimited", None) == (tenant.name, tenant.plan, tenant.paused_until)
         world.clock.now += 9
-        assert await world.ledger.identify("sk-1") is None
+        assert await world.authenticator.identify("sk-1") is None
 
 
 async def test_usage_of_the_first_version_keeps_its_sum_and_can_no_longer_be_changed(database_url: str) -> None:
@@ -143,7 +143,7 @@ async def test_calls_go_on_after_the_upgrade_and_the_audit_log_holds(database_ur
     await on(database_url, first_version)
     async with sql_world(database_url) as world:
         assert [[], []] == [await world.rows(table) for table in (reservations, buckets)]
-        who = await world.ledger.identify("sk-1")
+        who = await world.authenticator.identify("sk-1")
         assert who is not None
         assert (await world.denied(who, "c", cost="2")).owner == "tenant:acme"
         assert (await world.reserved(who, "c", cost="1.999999993")).windows["requests"].remaining == 59

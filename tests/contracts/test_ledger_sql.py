@@ -1,4 +1,4 @@
-"""What only the SQL ledger does: keys as hashes, hang-ups, the proof of every call, and faults said in a sentence."""
+"""What only the SQL ledger does: hang-ups, the proof of every call, and faults said in a sentence."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import orjson
 import pytest
 from sqlalchemy import delete, event, update
 
-from app.billing.ledger.ledger import LedgerError, SqlLedger
+from app.billing.ledger.ledger import SqlLedger
 from app.billing.ledger.transactions import values
 from app.core.ports import Reservation, UsageRow
+from app.core.refusals import LedgerError
 from app.core.terms import Terms
 from app.db.schema import audit, notices, usage
 from app.db.store import Store
@@ -37,9 +38,6 @@ async def tenant_money(world: SqlWorld) -> tuple[Decimal, Decimal]:
     return account.spent, account.reserved
 
 
-# -- keys ------------------------------------------------------------------------------------------
-
-
 async def test_a_key_is_shown_once_and_its_file_never_holds_it(sqlite_url: str) -> None:
     async with sql_world(sqlite_url) as world:
         who = await world.caller()
@@ -48,60 +46,6 @@ async def test_a_key_is_shown_once_and_its_file_never_holds_it(sqlite_url: str) 
     (key,) = world.keys
     assert key.startswith("sk-")
     assert not [path for path in folder.iterdir() if key[7:].encode() in path.read_bytes()]
-
-
-async def test_a_disabled_key_is_dead_in_every_gateway_within_a_second(world: SqlWorld, database_url: str) -> None:
-    who = await world.caller()
-    async with sql_world(database_url, world.clock) as other:
-        assert who == await other.ledger.identify(world.keys[0])
-        await world.admin_service.disable_key(who.key_id, actor="test")
-        assert await world.ledger.identify(world.keys[0]) is None
-        world.clock.now += 1
-        assert await other.ledger.identify(world.keys[0]) is None
-
-
-async def test_a_key_is_nobodys_once_it_expired(world: SqlWorld) -> None:
-    who = await world.caller()
-    await world.admin_service.update_key(who.key_id, {"expires": world.clock.now + 0.5}, actor="test")
-    assert await world.ledger.identify(world.keys[0]) is not None
-    world.clock.now += 0.5
-    assert await world.ledger.identify(world.keys[0]) is None
-
-
-async def test_the_keys_of_an_erased_tenant_are_dead(world: SqlWorld) -> None:
-    await world.caller()
-    # the admin service erases much more than this
-    erased = "UPDATE tenants SET erased = 1 WHERE id = 'acme'"
-    await world.ledger.store.write(lambda connection: connection.exec_driver_sql(erased))
-    world.ledger.forget()
-    assert await world.ledger.identify(world.keys[0]) is None
-
-
-async def test_guessing_keys_fills_no_memory(world: SqlWorld) -> None:
-    await world.caller()
-    for start in range(0, 12_000, 4_000):
-        guesses = (world.ledger.identify(f"sk-{n}") for n in range(start, start + 4_000))
-        assert {None} == set(await asyncio.gather(*guesses))
-    assert len(world.ledger._known) <= 10_000
-    assert await world.ledger.identify(world.keys[0]) is not None
-
-
-async def test_a_key_longer_than_any_is_nobodys_without_a_look(world: SqlWorld) -> None:
-    assert await world.ledger.identify("sk-" + "x" * 10_000_000) is None
-    assert not world.ledger._known
-
-
-async def test_a_caller_may_do_what_every_level_allows(world: SqlWorld) -> None:
-    await world.admin_service.set_plan("basic", Terms(price_list="cheap", max_output_tokens=500), actor="test")
-    await world.admin_service.create_tenant(
-        "acme", plan="basic", terms=Terms(regions=["eu", "us"], service_tier="priority"), actor="test"
-    )
-    who = await world.caller(
-        Terms(models=["small", "auto"], context_length=100), project=Terms(regions=["eu"], models=["small", "large"])
-    )
-    assert (500, 100) == (who.max_output_tokens, who.context_length)
-    assert ({"small"}, {"eu"}) == (who.models, who.regions)
-    assert ("cheap", "priority") == (who.price_list, who.service_tier)
 
 
 # -- callers who leave -----------------------------------------------------------------------------

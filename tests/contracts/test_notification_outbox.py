@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 
 from app.audit.records import OPERATOR
 from app.core.ports import Notice
-from app.db.errors import LedgerError
+from app.core.refusals import LedgerError
 from app.db.schema import audit, tenants, webhooks
 from app.db.store import Store
 from app.installation.secrets import Secrets

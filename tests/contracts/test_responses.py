@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from app.api.stored.responses import MONTH, Responses, StoredResponse
-from app.db.errors import LedgerError
+from app.core.refusals import LedgerError
 from app.db.schema import responses, tenants
 from app.db.store import Store
 from app.installation.secrets import Secrets

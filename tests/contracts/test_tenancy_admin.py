@@ -14,16 +14,17 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from app.audit.records import OPERATOR, Record, sign
-from app.billing.ledger.ledger import LedgerError, SqlLedger
+from app.billing.ledger.ledger import SqlLedger
 from app.core.ports import Denied, Principal, Reservation, Safety
+from app.core.refusals import LedgerError, TakenError, UnfitError, UnknownError
 from app.core.terms import DEFAULT_PLANS, SafetyTerms, Terms
-from app.db.refusals import TakenError, UnfitError, UnknownError
 from app.db.schema import audit, keys, plans, tenants
 from app.db.store import Store
 from app.installation.secrets import Secrets
 from app.tenancy.admin import AdminService
+from app.tenancy.authenticator import Authenticator
 from app.tenancy.erasure import erase
-from app.tenancy.plans import stored
+from app.tenancy.model import stored
 from tests.contracts.ledger_kit import START, Clock, row
 
 SECRETS = Secrets("an installation's secret, long enough")
@@ -38,10 +39,12 @@ class Setup:
     clock: Clock = field(default_factory=Clock)
     admin_service: AdminService = field(init=False)
     ledger: SqlLedger = field(init=False)
+    authenticator: Authenticator = field(init=False)
 
     def __post_init__(self) -> None:
         self.ledger = SqlLedger(self.store, SECRETS, self.clock)
-        self.admin_service = AdminService(self.store, SECRETS, self.clock, changed=self.ledger.forget)
+        self.authenticator = Authenticator(self.store, self.clock)
+        self.admin_service = AdminService(self.store, SECRETS, self.clock, changed=self.authenticator.forget)
 
     async def records(self, chain: str) -> list[tuple[str, str, Any]]:
         """Kind, subject and data of the chain's records, after every signature was checked."""
@@ -57,7 +60,7 @@ class Setup:
         return [kind for kind, _, _ in await self.records(chain)]
 
     async def who(self, key: str) -> Principal:
-        found = await self.ledger.identify(key)
+        found = await self.authenticator.identify(key)
         assert found is not None
         return found
 
@@ -263,7 +266,7 @@ async def test_the_keys_of_an_archived_project_are_dead_and_no_new_ones_are_made
     await setup.admin_service.create_project("acme", "web", actor="admin")
     _, key = await setup.admin_service.create_key("acme", project="web", actor="admin")
     await setup.admin_service.update_project("web", {"archived": True}, actor="admin")
-    assert await setup.ledger.identify(key) is None
+    assert await setup.authenticator.identify(key) is None
     with pytest.raises(TakenError, match="is archived"):
         await setup.admin_service.create_key("acme", project="web", actor="admin")
 
@@ -289,7 +292,7 @@ async def test_a_key_lives_under_its_scopes_terms_and_expiry(setup: Setup) -> No
     assert frozenset({"chat"}) == who.scopes
     assert ["tokens/day/*"] == [limit.name for limit in who.limits]
     setup.clock.now += 10
-    assert await setup.ledger.identify(key) is None
+    assert await setup.authenticator.identify(key) is None
 
 
 async def test_a_scope_that_does_not_exist_is_answered_with_those_that_do(setup: Setup) -> None:
@@ -305,7 +308,7 @@ async def test_a_disabled_key_is_dead_at_once_and_its_disabling_is_recorded_once
     await setup.who(key)
     for _ in range(2):
         await setup.admin_service.disable_key(made.id, actor="admin")
-    assert await setup.ledger.identify(key) is None
+    assert await setup.authenticator.identify(key) is None
     assert ["tenant.create", "key.create", "key.disable"] == await setup.kinds("acme")
 
 
@@ -319,8 +322,8 @@ async def test_a_rotated_key_works_beside_the_new_one_until_the_overlap_ends(set
     assert made.id == (await setup.who(old)).key_id
     assert new_key.id == (await setup.who(new)).key_id
     setup.clock.now += 60
-    assert await setup.ledger.identify(old) is None
-    assert await setup.ledger.identify(new) is not None
+    assert await setup.authenticator.identify(old) is None
+    assert await setup.authenticator.identify(new) is not None
 
 
 async def test_a_rotated_key_does_not_get_its_budget_anew(setup: Setup) -> None:
@@ -374,7 +377,7 @@ async def test_a_disabled_development_key_stays_disabled(setup: Setup) -> None:
     made = await setup.admin_service.ensure_key("sk-dev-key", "development")
     await setup.admin_service.disable_key(made.id, actor="admin")
     await setup.admin_service.ensure_key("sk-dev-key", "development", Terms(requests_per_minute=1))
-    assert await setup.ledger.identify("sk-dev-key") is None
+    assert await setup.authenticator.identify("sk-dev-key") is None
 
 
 async def test_a_key_is_never_given_to_another_tenant(setup: Setup) -> None:

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.core.ports import Notice
-from app.db.errors import LedgerError
+from app.core.refusals import LedgerError
 from app.db.store import Store
 from app.installation.secrets import Secrets
 from app.notifications.dispatcher import Dispatcher, message_id, sign, verify

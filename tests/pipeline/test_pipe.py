@@ -11,7 +11,7 @@ import pytest
 from app.config import STAGES
 from app.core.events import Failure, Refusal, Token
 from app.core.ports import PortError, Principal
-from app.testing.fakes import FakeClassifier, FakeEncoder, FakeEngine, FakeLedger, FakeScrubber
+from app.testing.fakes import FakeAuthenticator, FakeClassifier, FakeEncoder, FakeEngine, FakeLedger, FakeScrubber
 from tests.kit import KEY, WHO, Kit, ask, collect, limited, run, text_of, until
 
 
@@ -273,7 +273,7 @@ async def test_a_row_that_cannot_be_written_is_whole_in_the_log(caplog: pytest.L
 
 async def test_a_denied_call_is_refused_with_when_to_come_back() -> None:
     who = limited(requests=1)
-    kit = Kit(ledger=FakeLedger({KEY: who}))
+    kit = Kit(authenticator=FakeAuthenticator({KEY: who}))
     gateway = kit.gateway()
     answers = []
     for _ in range(2):

@@ -18,8 +18,7 @@ from app.api.ip_limits import IpLimiter
 from app.core import errors
 from app.core.errors import ApiError
 from app.core.ports import Index
-from app.db.errors import FAULTS, LedgerError
-from app.db.refusals import TakenError, UnknownError
+from app.core.refusals import LedgerError, TakenError, UnknownError
 from app.installation.secrets import SealError
 from app.tenancy.admin import AdminService
 
@@ -60,7 +59,7 @@ def refusal(error: LedgerError) -> ApiError:
         return ApiError(404, said, code="not_found")
     if isinstance(error, TakenError):
         return ApiError(409, said, code="conflict")
-    if isinstance(error.__cause__, FAULTS):
+    if error.outage:
         return ApiError(503, said, type="server_error", code="ledger_unavailable", retry_after=2)
     return errors.bad_request(said, code="invalid_value")
 

@@ -16,10 +16,7 @@ from app.billing.reports import Summary
 from app.core.ports import Notice, UsageRow
 from app.notifications.outbox import Sent
 from app.notifications.subscriptions import Webhook
-from app.tenancy.keys import Key
-from app.tenancy.plans import Plan, stored
-from app.tenancy.projects import Project
-from app.tenancy.tenants import FOREVER, Tenant
+from app.tenancy.model import FOREVER, Key, Plan, Project, Tenant, stored
 
 Json = dict[str, Any]
 

@@ -12,7 +12,7 @@ from app.api.admin import answers, requests
 from app.api.admin.parsing import body, query
 from app.api.admin.services import admin_services
 from app.audit.export import Verification
-from app.db.refusals import UnknownError
+from app.core.refusals import UnknownError
 
 router = APIRouter()
 
@@ -54,8 +54,8 @@ async def verify_export(request: Request) -> dict[str, Any]:
 @router.post("/audit/prune")
 async def prune(request: Request) -> dict[str, Any]:
     """Export, then take out, what is older than its tenant's retention."""
-    asked = await body(request, requests.Prune)
-    pruned = await admin_services(request).audit.prune(asked.to, format=asked.format)
+    asked, at = await body(request, requests.Prune), admin_services(request)
+    pruned = await at.audit.prune(asked.to, await at.admin_service.retention(), format=asked.format)
     return {"object": "audit.prune", "to": asked.to, "records": sum(pruned.values()), "chains": pruned}
 
 

@@ -61,6 +61,8 @@ async def usage_summary(request: Request) -> dict[str, Any]:
 async def tenants_invoice(request: Request, tenant: str, month: str) -> Response:
     """A tenant's month, `YYYY-MM`, in the format asked for."""
     asked, at = query(request, requests.Format), admin_services(request)
-    drawn = await invoice(at.admin_service.store, tenant, month, at.admin_service.clock(), at.currency)
+    admin = at.admin_service
+    name = (await admin.tenant(tenant)).name
+    drawn = await invoice(admin.store, tenant, month, admin.clock(), name=name, currency=at.currency)
     write, kind = FORMATS[asked.format]
     return Response(write(drawn), media_type=kind)

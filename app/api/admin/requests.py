@@ -8,9 +8,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.terms import UNLIMITED, Period, Terms
-from app.tenancy.keys import KeyChanges
-from app.tenancy.projects import ProjectChanges
-from app.tenancy.tenants import TenantChanges
+from app.tenancy.model import KeyChanges, ProjectChanges, TenantChanges
 
 Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 Text = Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")]

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from app.api.admin import answers, requests
 from app.api.admin.parsing import body, query
 from app.api.admin.services import AdminServices, admin_services
-from app.db.refusals import UnknownError
+from app.core.refusals import UnknownError
 
 router = APIRouter()
 

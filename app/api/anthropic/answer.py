@@ -11,7 +11,7 @@ from app.api.anthropic.content import Content
 from app.api.anthropic.errors import fault_body, id_header, status_of
 from app.api.errors import error_headers
 from app.api.headers import of_call
-from app.api.sse import NamedEvents, named
+from app.api.sse import EventStream, Piece, named
 from app.core.call import Call
 from app.core.errors import ApiError
 from app.core.events import Refusal, Token
@@ -38,7 +38,7 @@ class MessageAnswer(CallResponse):
         await send_json(send, 200, body, of_call(self.call, settled=True) | id_header())
 
 
-class MessageStream(NamedEvents):
+class MessageStream(EventStream):
     """The message as it grows."""
 
     def __init__(self, gateway: Gateway, call: Call, events: Events) -> None:
@@ -54,7 +54,7 @@ class MessageStream(NamedEvents):
         message = {**_head(self.call, self.model), "content": [], "stop_reason": None, "stop_sequence": None}
         return named("message_start", {"message": {**message, "usage": _usage(self.call)}}) + self.quiet()
 
-    def piece(self, event: Token | Refusal) -> bytes:
+    def piece(self, event: Piece) -> bytes:
         """What a Token does to the blocks."""
         if isinstance(event, Refusal):
             self._content.stop("content_filter")

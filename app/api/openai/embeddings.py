@@ -48,13 +48,13 @@ async def embeddings(request: Request) -> Response:
     return await posted(request, "embeddings", _open)
 
 
-def _open(post: Posted) -> Response:
+async def _open(post: Posted) -> Response:
     asked = fit(EmbeddingRequest, load(post.body))
     model_id = post.gateway.policy.embeddings.model_id
     if asked.model not in (EMBEDDING, model_id):
         raise errors.model_not_found(asked.model, (EMBEDDING, model_id))
     prompt = asked.prompt(post.gateway.ports.tokenizer)
-    call, events = post.gateway.open(post.who, prompt, traceparent=post.traceparent)
+    call, events = post.open(prompt)
 
     def shape(vectors: Sequence[Vector]) -> dict[str, Any]:
         return body(vectors, call.usage, model_id, asked.encoding_format)

@@ -17,7 +17,6 @@ from app.batches.files import InUseError, new_blob, new_id
 from app.batches.model import File, Owner
 from app.batches.service import BatchService
 from app.core import errors
-from app.pipeline.gateway import Gateway
 
 router = APIRouter()
 PURPOSES = ("assistants", "batch", "evals", "fine-tune", "user_data", "vision")
@@ -28,8 +27,7 @@ MOST = 10_000
 
 async def owner(request: Request, scope: str) -> tuple[BatchService, Owner]:
     """Whose files and batches the request is about. Raises ApiError."""
-    gateway: Gateway = request.app.state.gateway
-    who = await authenticate(request, gateway.ports.ledger, scope)
+    who = await authenticate(request, scope)
     return request.app.state.archive, Owner(who.tenant, who.project, who.key_id)
 
 

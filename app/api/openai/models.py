@@ -30,7 +30,7 @@ def _names(gateway: Gateway) -> list[str]:
 async def models(request: Request) -> dict[str, Any]:
     """Everything that `model` may be, on one endpoint or another."""
     gateway: Gateway = request.app.state.gateway
-    await authenticate(request, gateway.ports.ledger, "models")
+    await authenticate(request, "models")
     return {"object": "list", "data": [_model(gateway, name) for name in _names(gateway)]}
 
 
@@ -38,7 +38,7 @@ async def models(request: Request) -> dict[str, Any]:
 async def model(request: Request, name: str) -> dict[str, Any]:
     """One of them."""
     gateway: Gateway = request.app.state.gateway
-    await authenticate(request, gateway.ports.ledger, "models")
+    await authenticate(request, "models")
     if name not in (names := _names(gateway)):
         raise errors.model_not_found(name, names)
     return _model(gateway, name)

@@ -61,13 +61,13 @@ async def moderations(request: Request) -> Response:
     return await posted(request, "moderations", _open)
 
 
-def _open(post: Posted) -> Response:
+async def _open(post: Posted) -> Response:
     asked = fit(ModerationRequest, load(post.body))
     policy = post.gateway.policy
     model_id = policy.moderations.model_id
     if asked.model not in (None, MODERATION, model_id):
         raise errors.model_not_found(str(asked.model), (MODERATION, model_id))
-    call, events = post.gateway.open(post.who, asked.prompt(), traceparent=post.traceparent)
+    call, events = post.open(asked.prompt())
     thresholds = policy.moderate.thresholds
 
     def shape(scored: Sequence[Mapping[str, float]]) -> dict[str, Any]:

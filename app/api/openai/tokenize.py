@@ -12,10 +12,11 @@ from fastapi import APIRouter
 from pydantic import Field, model_validator
 from starlette.requests import Request
 
-from app.api.auth import authenticate
-from app.api.body import read_body
+from app.api.openai.chat.request import ChatMessage
 from app.api.openai.completions.request import Id
-from app.api.openai.wire import ChatMessage, Wire
+from app.api.openai.wire import Wire
+from app.api.request import Posted
+from app.api.request import read as prelude
 from app.api.validation import fit, load
 from app.core import errors
 from app.core.ports import Tokenizer
@@ -55,36 +56,29 @@ class DetokenizeRequest(Wire):
 @router.post("/tokenize")
 async def tokenize(request: Request) -> dict[str, Any]:
     """A text's or a chat's token ids. max_model_len: of the pools that `model` may be answered by, the longest."""
-    gateway, body = await _read(request)
-    asked = fit(TokenizeRequest, body)
-    longest = max(_contexts(gateway, asked.model or "auto"))
-    ids = await asyncio.to_thread(_ids, asked, _tokenizer(gateway, "prompt"))
+    post = await prelude(request, "chat")
+    asked = fit(TokenizeRequest, load(post.body))
+    longest = max(_contexts(post, asked.model or "auto"))
+    ids = await asyncio.to_thread(_ids, asked, _tokenizer(post.gateway, "prompt"))
     return {"count": len(ids), "max_model_len": longest, "tokens": ids, "token_strs": None}
 
 
 @router.post("/detokenize")
 async def detokenize(request: Request) -> dict[str, Any]:
     """The token ids' text."""
-    gateway, body = await _read(request)
-    asked = fit(DetokenizeRequest, body)
-    _contexts(gateway, asked.model or "auto")
+    post = await prelude(request, "chat")
+    asked = fit(DetokenizeRequest, load(post.body))
+    post.must_know(asked.model or "auto")
     try:
-        return {"prompt": await asyncio.to_thread(_tokenizer(gateway, "tokens").decode, asked.tokens)}
+        return {"prompt": await asyncio.to_thread(_tokenizer(post.gateway, "tokens").decode, asked.tokens)}
     except ValueError as error:
         raise errors.bad_request(f"Invalid value for 'tokens': {error}.", "tokens", "invalid_value") from None
 
 
-async def _read(request: Request) -> tuple[Gateway, dict[str, Any]]:
-    gateway: Gateway = request.app.state.gateway
-    await authenticate(request, gateway.ports.ledger, "chat")
-    return gateway, load(await read_body(request, gateway.policy.admit.max_body_bytes))
-
-
-def _contexts(gateway: Gateway, model: str) -> list[int]:
+def _contexts(post: Posted, model: str) -> list[int]:
     """How long each pool's context is that may answer for `model`. Raises ApiError (404)."""
-    catalog = gateway.catalog
-    if not catalog.tiers_of(model):
-        raise errors.model_not_found(model, catalog.names)
+    post.must_know(model)
+    catalog = post.gateway.catalog
     pools = catalog.context if model == "auto" else catalog.pools_for(model, catalog.tier_of(model))
     return [catalog.context[pool] for pool in pools]
 

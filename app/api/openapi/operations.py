@@ -13,13 +13,13 @@ from pydantic import BaseModel
 
 from app.api.anthropic import request as sent
 from app.api.openai.batches import BatchRequest
+from app.api.openai.chat.request import ChatRequest
 from app.api.openai.completions.request import CompletionRequest
 from app.api.openai.embeddings import EmbeddingRequest
 from app.api.openai.moderations import ModerationRequest
 from app.api.openai.responses import request as asked
 from app.api.openai.responses.route import Listed
 from app.api.openai.tokenize import DetokenizeRequest, TokenizeRequest
-from app.api.openai.wire import ChatRequest
 from app.api.openapi.schemas import base, chat, files, judged, messages, responses
 from app.api.ops.insight import Span
 

@@ -25,7 +25,7 @@ from app.billing import calls
 from app.billing.reports import Summary, usage_by
 from app.core import errors
 from app.core.ports import Principal
-from app.db.refusals import UnknownError
+from app.core.refusals import UnknownError
 from app.pipeline.gateway import Gateway
 from app.tenancy.admin import AdminService
 
@@ -111,8 +111,7 @@ async def usage(request: Request) -> Response:
 
 
 async def _who(request: Request) -> Principal:
-    gateway: Gateway = request.app.state.gateway
-    return await authenticate(request, gateway.ports.ledger, "models")
+    return await authenticate(request, "models")
 
 
 def _office(request: Request) -> AdminService:

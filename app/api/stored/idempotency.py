@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from sqlalchemy import bindparam, delete, select, update
 
-from app.db.errors import LedgerError
+from app.core.refusals import LedgerError
 from app.db.schema import idempotency as rows
 from app.db.statements import upserts
 from app.db.store import Store

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, bindparam, delete, select, update
 
-from app.db.errors import LedgerError
+from app.core.refusals import LedgerError
 from app.db.schema import responses as rows
 from app.db.schema import tenants
 from app.db.statements import upserts

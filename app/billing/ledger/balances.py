@@ -15,8 +15,8 @@ from sqlalchemy import Connection, func, select, update
 
 from app.billing.budgets import period_start
 from app.billing.ledger.accounts import blank
+from app.core.refusals import UnknownError
 from app.core.terms import Terms
-from app.db.refusals import UnknownError
 from app.db.schema import accounts, from_nano, to_nano, usage
 from app.db.statements import MAKE_ACCOUNT
 

@@ -1,4 +1,4 @@
-"""The Ledger port on SQL: who calls, what is set aside, what was billed. admit, settle -> [ledger] -> store.
+"""The Ledger port on SQL: what is set aside, what was billed. admit, settle -> [ledger] -> store.
 
 Right over many gateways on one database. Within a gateway, calls that wait together share a transaction (batcher).
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -17,18 +16,11 @@ from sqlalchemy import select
 from app.billing.ledger.decisions import Op, Reserve, Settle
 from app.billing.ledger.transactions import Rules, apply, release_expired
 from app.core.ports import AbusePolicy, Denied, Principal, Reservation, UsageRow
-from app.db.errors import LedgerError, outage
+from app.db.errors import outage
 from app.db.group_commit import Batcher
 from app.db.schema import from_nano, tenants, to_nano
 from app.db.store import Store
 from app.installation.secrets import Secrets
-from app.tenancy.identity import Identity, digest, look_up
-
-__all__ = ["LedgerError", "SqlLedger"]
-
-_REMEMBER = 0.9  # seconds: with the look-up itself, a disabled key is dead everywhere within one
-_KNOWN = 10_000  # keys remembered, right and wrong ones alike: guessing fills no memory
-_LONGEST = 512  # characters of a key
 
 
 class SqlLedger:
@@ -48,22 +40,8 @@ class SqlLedger:
         self._clock = clock
         self._rules = Rules(hold, secrets.audit_key)
         self._writes: Batcher[Op, Reservation | Denied | None] = Batcher(self._apply, abandoned=self._abandoned)
-        self._lookups: Batcher[str, Identity | None] = Batcher(self._look_up)
-        self._known: OrderedDict[str, tuple[float, Identity | None]] = OrderedDict()
 
     # -- the port --------------------------------------------------------------------------------
-
-    async def identify(self, key: str) -> Principal | None:
-        """Return the live key's owner, or None. Remembers its answer for 0.9 s."""
-        if len(key) > _LONGEST:
-            return None
-        hashed = digest(key)
-        until, found = self._known.get(hashed, (0.0, None))
-        if until <= self._clock():
-            found = await self._lookups.submit(hashed)
-        if found is None or (found.expires is not None and found.expires <= self._clock()):
-            return None
-        return found.who
 
     async def reserve(
         self, who: Principal, call_id: str, tokens: int, cost: Decimal, names: frozenset[str] = frozenset()
@@ -103,14 +81,9 @@ class SqlLedger:
         calls, nano = await self.store.write(lambda connection: release_expired(connection, self._clock(), self._rules))
         return calls, from_nano(nano)
 
-    def forget(self) -> None:
-        """Read every key anew: one was changed here."""
-        self._known.clear()
-
     async def close(self) -> None:
         """Finish what was asked and let go of the database."""
         await self._writes.close()
-        await self._lookups.close()
         await self.store.close()
 
     # -- how -------------------------------------------------------------------------------------
@@ -137,13 +110,3 @@ class SqlLedger:
             who = (op.who.tenant, op.who.project, op.who.key_id)
             self._writes.post(Settle(op.id, who, None), asyncio.get_running_loop().create_future())
         return isinstance(op, Reserve)
-
-    async def _look_up(self, hashes: Sequence[str]) -> Sequence[Identity | None]:
-        asked = self._clock()
-        found = await self.store.read(lambda connection: look_up(connection, hashes, asked))
-        for hashed in hashes:
-            self._known[hashed] = (asked + _REMEMBER, found.get(hashed))
-            self._known.move_to_end(hashed)
-        while len(self._known) > _KNOWN:
-            self._known.popitem(last=False)
-        return [found.get(hashed) for hashed in hashes]

@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 LONGEST = 192  # tokens of one inference
 SHARED = 32  # tokens that two inferences of a long text have in common
-BATCH_LINE = (
-    "\u00b6"  # a line's end, which the tokenizer would drop, as a sign it knows: an address is told by its lines
-)
+NEWLINE = "\u00b6"  # a line's end, which the tokenizer would drop, as a sign it knows: an address is told by its lines
 OUTSIDE = "O"
 CLS, SEP = 101, 102
 LETTERS = re.compile(r"[^\W\d_]{2}")
@@ -49,7 +47,7 @@ class NameSpan:
 
 def encode(tokenizer: Any, text: str) -> Tokens:
     """tokenizer: of `tokenizers`, with neither padding nor truncation."""
-    read = tokenizer.encode(text.replace("\n", BATCH_LINE), add_special_tokens=False)
+    read = tokenizer.encode(text.replace("\n", NEWLINE), add_special_tokens=False)
     words = [-1 if word is None else word for word in read.word_ids]
     starts: dict[int, int] = {}
     for word, (start, _) in zip(words, read.offsets, strict=True):

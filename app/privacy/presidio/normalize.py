@@ -10,17 +10,10 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from app.core.text import LOOK_ALIKES
+
 UNSEEN = frozenset("\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff\u034f\u061c")
 DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d")
-LOOKALIKES = dict(
-    zip(
-        "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u0261\u03bf\u03b1\u03c1\u03bd\u03b9"
-        "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0425\u0391\u0392\u0395\u0397\u0399\u039a\u039c"
-        "\u039d\u039f\u03a1\u03a4\u03a7\u0131",
-        "aeopcyxijsdgoapviABEKMHOPCTXABEHIKMNOPTXi",
-        strict=True,
-    )
-)
 LETTERS = re.compile(r"[^\W\d_]+(?:[.'-][^\W\d_]+)*")
 
 
@@ -78,4 +71,4 @@ def _unmixed(word: re.Match[str]) -> str:
     found = word[0]
     if found.isascii() or not any(c < "\x80" and c.isalpha() for c in found):
         return found
-    return "".join(LOOKALIKES.get(c, c) for c in found)
+    return found.translate(LOOK_ALIKES)

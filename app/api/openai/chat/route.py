@@ -6,14 +6,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.answer import ChatAnswer, ChatStream
-from app.api.auth import authenticate
-from app.api.body import read_body
-from app.api.idempotency import once
-from app.api.openai.wire import read
-from app.core import errors
-from app.core.ports import Principal
-from app.pipeline.gateway import Gateway
+from app.api.openai.chat.answer import ChatAnswer, ChatStream
+from app.api.openai.chat.request import read
+from app.api.request import Posted, posted
 
 router = APIRouter()
 
@@ -24,30 +19,13 @@ async def chat(request: Request) -> Response:
 
     `Idempotency-Key`: sent again within a day, the request gets the same answer and is billed once.
     """
-    gateway: Gateway = request.app.state.gateway
-    who = await authenticate(request, gateway.ports.ledger, "chat")
-    body = await read_body(request, gateway.policy.admit.max_body_bytes)
-
-    async def answer() -> Response:
-        return _open(gateway, who, request, body)
-
-    return await once(request, who, body, request.app.state.idempotency, answer)
+    return await posted(request, "chat", _open)
 
 
-def _open(gateway: Gateway, who: Principal, request: Request, body: bytes) -> Response:
-    asked = read(body)
-    prompt = asked.prompt()
-    if not gateway.catalog.tiers_of(prompt.model):
-        raise errors.model_not_found(prompt.model, gateway.catalog.names)
-    caching = request.headers.get("cache-control", "")
-    call, events = gateway.open(
-        who,
-        prompt,
-        read_cache="no-cache" not in caching,
-        write_cache="no-store" not in caching,
-        traceparent=request.headers.get("traceparent"),
-        screen=asked.screen,
-    )
+async def _open(post: Posted) -> Response:
+    asked = read(post.body)
+    post.must_know(asked.model)
+    call, events = post.open(asked.prompt(), screen=asked.screen)
     if asked.stream:
-        return ChatStream(gateway, call, events, include_usage=asked.include_usage)
-    return ChatAnswer(gateway, call, events)
+        return ChatStream(post.gateway, call, events, include_usage=asked.include_usage)
+    return ChatAnswer(post.gateway, call, events)

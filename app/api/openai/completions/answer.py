@@ -5,21 +5,21 @@ One call that fails fails the request; those before it are billed all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-import orjson
 from starlette.types import Send
 
-from app.api.answer import SSE, CallResponse, collect, ends_call, send_head, send_json, usage_body
+from app.api.answer import CallResponse, collect, send_json, usage_body
 from app.api.errors import error_headers
 from app.api.headers import of_call
 from app.api.openai.completions.chunks import ChoicePart, Pieces, body, head, used
+from app.api.sse import EventStream, Piece, data, pieces_of
 from app.core.errors import ApiError
-from app.core.reader import Later, Reader
+from app.core.reader import Later
 from app.pipeline.gateway import Gateway
 
 
@@ -68,63 +68,51 @@ class CompletionAnswer(CallResponse):
         return headers
 
 
-class CompletionStream(CompletionAnswer):
-    """`text_completion` chunks, one prompt's after the other's. The first event of the first call decides the status.
-
-    A stream that has nothing to say for `generate.keep_alive` seconds sends a comment.
-    """
+class CompletionStream(EventStream, CompletionAnswer):
+    """`text_completion` chunks, one prompt's after the other's. The first call's first event decides the status."""
 
     def __init__(self, gateway: Gateway, parts: Iterator[ChoicePart], *, include_usage: bool) -> None:
         super().__init__(gateway, parts)
         self._include_usage = include_usage
+        self._pieces = Pieces(self._first)
         self._head: dict[str, Any] = {}
 
-    async def _run(self, send: Send) -> None:
+    def head(self) -> dict[str, str]:
+        """As every stream's, of the call on its way."""
+        return super().head() | self._facts(settled=False)
+
+    def opening(self) -> bytes:
+        """Nothing; but only now is the model known, which every chunk names."""
+        self._head = head(self.call, self.model) | ({"usage": None} if self._include_usage else {})
+        return b""
+
+    async def pieces(self) -> AsyncGenerator[Piece | Later, None]:
+        """Of one call after the other. Raises the ApiError that ends one, or that keeps one from being opened."""
+        patience = self.gateway.policy.generate.keep_alive
         try:
             for part in self._parts():
-                await self._relay(part, send)
+                self._pieces = Pieces(part)
+                async with aclosing(pieces_of(part.events, patience)) as pieces:
+                    async for event in pieces:
+                        if isinstance(event, Later) or self._pieces.tells(event):
+                            yield event
         except ApiError as error:
-            if not self._head:
-                await self._refuse(send, error)
-                return
-            await _body(send, b"data: " + orjson.dumps(error.body()) + b"\n\n", more=False)
-            return
-        await self._begin(send)
+            raise _here(error) from None
+
+    def piece(self, event: Piece) -> bytes:
+        """The one choice that it is about."""
+        return data({**self._head, "choices": [self._pieces.of(event)]})
+
+    async def ending(self) -> bytes:
+        """What all calls used, where asked for, and `[DONE]`."""
         usage = {**self._head, "choices": [], "usage": usage_body(used(self._done))}
-        await _body(send, (_data(usage) if self._include_usage else b"") + b"data: [DONE]\n\n", more=False)
+        return (data(usage) if self._include_usage else b"") + b"data: [DONE]\n\n"
 
-    async def _relay(self, part: ChoicePart, send: Send) -> None:
-        """Send one call's chunks. Raises the ApiError that ends it."""
-        patience = self.gateway.policy.generate.keep_alive
-        pieces = Pieces(part)
-        async with aclosing(part.events), aclosing(Reader(part.events)) as reader:
-            while (event := await reader.next(patience)) is not None:
-                if isinstance(event, Later):
-                    await self._begin(send)
-                    await _body(send, b": keep-alive\n\n")
-                    continue
-                if error := ends_call(event):
-                    raise _here(error)
-                for choice in pieces.of(event):
-                    await self._begin(send)
-                    await _body(send, _data({**self._head, "choices": [choice]}))
-
-    async def _begin(self, send: Send) -> None:
-        if self._head:
-            return
-        self._head = head(self.call, self.model) | ({"usage": None} if self._include_usage else {})
-        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-        await send_head(send, 200, SSE, headers | self._facts(settled=False))
+    async def refused(self, send: Send, error: ApiError) -> None:
+        """OpenAI's error, with the ids and costs of all calls."""
+        await self._refuse(send, error)
 
 
 def _here(error: ApiError) -> ApiError:
     """The stages know only messages; here it is called `prompt`."""
     return replace(error, param="prompt") if error.param == "messages" else error
-
-
-def _data(chunk: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(chunk) + b"\n\n"
-
-
-async def _body(send: Send, content: bytes, *, more: bool = True) -> None:
-    await send({"type": "http.response.body", "body": content, "more_body": more})

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.api.answer import Choice, usage_body
 from app.core.call import Call
-from app.core.events import Event, Refusal, Token, Usage
+from app.core.events import Refusal, Token, Usage
 from app.core.stage import Events
 
 
@@ -31,19 +31,22 @@ class Pieces:
         self._part = part
         self._offsets: dict[int, int] = {}
 
-    def of(self, event: Event) -> list[dict[str, Any]]:
-        """None, or the one choice that the event is about."""
-        if isinstance(event, Token):
-            at = self._offsets.get(event.choice)
-            echo = self._part.echo if at is None else ""
-            self._offsets[event.choice] = (at or 0) + len(echo) + len(event.text)
-            if not (echo or event.text or event.logprobs or event.finish_reason):
-                return []
-            logprobs = legacy_logprobs(event.logprobs or (), (at or 0) + len(echo))
-            return [_choice(self._part.first + event.choice, echo + event.text, logprobs, event.finish_reason)]
-        if isinstance(event, Refusal) and event.choice is not None:
-            return [_choice(self._part.first + event.choice, "", None, "content_filter")]
-        return []
+    def tells(self, event: Token | Refusal) -> bool:
+        """Whether there is anything to say of it."""
+        if isinstance(event, Refusal):
+            return True
+        echo = self._part.echo if event.choice not in self._offsets else ""
+        return bool(echo or event.text or event.logprobs or event.finish_reason)
+
+    def of(self, event: Token | Refusal) -> dict[str, Any]:
+        """The choice that the event is about."""
+        if isinstance(event, Refusal):
+            return _choice(self._part.first + (event.choice or 0), "", None, "content_filter")
+        at = self._offsets.get(event.choice)
+        echo = self._part.echo if at is None else ""
+        self._offsets[event.choice] = (at or 0) + len(echo) + len(event.text)
+        logprobs = legacy_logprobs(event.logprobs or (), (at or 0) + len(echo))
+        return _choice(self._part.first + event.choice, echo + event.text, logprobs, event.finish_reason)
 
 
 def head(call: Call, model: str) -> dict[str, Any]:

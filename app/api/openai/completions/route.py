@@ -12,7 +12,6 @@ from app.api.openai.completions.answer import CompletionAnswer, CompletionStream
 from app.api.openai.completions.chunks import ChoicePart
 from app.api.openai.completions.request import CompletionRequest, read
 from app.api.request import Posted, posted
-from app.core import errors
 
 router = APIRouter()
 
@@ -23,10 +22,9 @@ async def completions(request: Request) -> Response:
     return await posted(request, "chat", _open)
 
 
-def _open(post: Posted) -> Response:
+async def _open(post: Posted) -> Response:
     asked = read(post.body)
-    if not post.gateway.catalog.tiers_of(asked.model):
-        raise errors.model_not_found(asked.model, post.gateway.catalog.names)
+    post.must_know(asked.model)
     parts = _parts(post, asked)
     if asked.stream:
         return CompletionStream(post.gateway, parts, include_usage=asked.include_usage)
@@ -36,5 +34,5 @@ def _open(post: Posted) -> Response:
 def _parts(post: Posted, asked: CompletionRequest) -> Iterator[ChoicePart]:
     """The calls, each opened when it is asked for."""
     for number, prompt in enumerate(asked.prompts(post.gateway.ports.tokenizer)):
-        call, events = post.gateway.open(post.who, prompt, traceparent=post.traceparent)
+        call, events = post.open(prompt)
         yield ChoicePart(call, events, prompt.question if asked.echo else "", number * (asked.n or 1))

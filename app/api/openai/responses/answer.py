@@ -16,7 +16,7 @@ from app.api.answer import CallResponse, ends_call, send_error, send_json
 from app.api.headers import of_call
 from app.api.openai.responses.output import Output
 from app.api.openai.responses.request import ResponsesRequest
-from app.api.sse import NamedEvents, named
+from app.api.sse import EventStream, Piece, named
 from app.api.stored.responses import Responses, StoredResponse
 from app.core.call import Call
 from app.core.errors import ApiError
@@ -94,7 +94,7 @@ class ResponseAnswer(CallResponse):
         await send_json(send, 200, await self._draft.end(self.model), of_call(self.call, settled=True))
 
 
-class ResponseStream(NamedEvents):
+class ResponseStream(EventStream):
     """The response as it grows."""
 
     def __init__(self, gateway: Gateway, call: Call, events: Events, draft: Draft) -> None:
@@ -108,7 +108,7 @@ class ResponseStream(NamedEvents):
         names = ("response.created", "response.in_progress")
         return b"".join(self._event(name, {"response": body}) for name in names)
 
-    def piece(self, event: Token | Refusal) -> bytes:
+    def piece(self, event: Piece) -> bytes:
         """What a Token does to the items."""
         if isinstance(event, Refusal):
             self._draft.output.stop("content_filter")
@@ -124,10 +124,6 @@ class ResponseStream(NamedEvents):
     def broken(self, error: ApiError) -> bytes:
         """The whole, failed."""
         return self._event("response.failed", {"response": self._draft.body(self.model, "failed", error)})
-
-    async def refused(self, send: Send, error: ApiError) -> None:
-        """OpenAI's error, with its status."""
-        await send_error(send, error, self.call)
 
     def _event(self, name: str, said: Mapping[str, Any]) -> bytes:
         self._number += 1

@@ -10,21 +10,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.auth import authenticate
-from app.api.body import read_body
-from app.api.idempotency import once
 from app.api.openai.responses.answer import Draft, ResponseAnswer, ResponseStream
 from app.api.openai.responses.items import Item
 from app.api.openai.responses.request import Counted, read, read_counted
 from app.api.openai.wire import Wire
+from app.api.request import Posted, posted
+from app.api.request import read as prelude
 from app.api.stored.responses import Responses, StoredResponse
 from app.api.token_count import tokens_of
 from app.api.validation import fit
 from app.core import errors
 from app.core.ports import Principal
-from app.pipeline.gateway import Gateway
 
 router = APIRouter()
 PATH = "/v1/responses"
+SCOPE = "responses"
 
 
 class Listed(Wire, strict=False):
@@ -38,24 +38,17 @@ class Listed(Wire, strict=False):
 @router.post(PATH, response_model=None)
 async def create(request: Request) -> Response:
     """A response, streamed or whole. `Cache-Control` and `Idempotency-Key` as for chat completions."""
-    who, body = await _posted(request)
-
-    async def answer() -> Response:
-        return await _open(request, who, body)
-
-    return await once(request, who, body, request.app.state.idempotency, answer)
+    return await posted(request, SCOPE, _open)
 
 
 @router.post(f"{PATH}/input_tokens")
 async def input_tokens(request: Request) -> dict[str, Any]:
     """How many tokens the input is, by the gateway's own count."""
-    who, body = await _posted(request)
-    gateway: Gateway = request.app.state.gateway
-    asked = read_counted(body)
-    if asked.model not in gateway.catalog.names:
-        raise errors.model_not_found(asked.model, gateway.catalog.names)
-    prompt = asked.prompt(await _conversation(request, who, asked))
-    return {"object": "response.input_tokens", "input_tokens": tokens_of(prompt, gateway.ports.count)}
+    post = await prelude(request, SCOPE)
+    asked = read_counted(post.body)
+    post.must_know(asked.model)
+    prompt = asked.prompt(await _conversation(post, asked))
+    return {"object": "response.input_tokens", "input_tokens": tokens_of(prompt, post.gateway.ports.count)}
 
 
 @router.get(f"{PATH}/{{response_id}}")
@@ -69,7 +62,7 @@ async def retrieve(request: Request, response_id: str) -> dict[str, Any]:
 @router.delete(f"{PATH}/{{response_id}}")
 async def remove(request: Request, response_id: str) -> dict[str, Any]:
     """Delete it."""
-    who = await _caller(request)
+    who = await authenticate(request, SCOPE)
     kept: Responses | None = request.app.state.responses
     if kept is None or not await kept.delete(who.tenant, response_id):
         raise errors.response_not_found(response_id)
@@ -95,47 +88,28 @@ async def input_items(request: Request, response_id: str) -> dict[str, Any]:
     }
 
 
-async def _caller(request: Request) -> Principal:
-    gateway: Gateway = request.app.state.gateway
-    return await authenticate(request, gateway.ports.ledger, "responses")
-
-
-async def _posted(request: Request) -> tuple[Principal, bytes]:
-    who = await _caller(request)
-    return who, await read_body(request, request.app.state.gateway.policy.admit.max_body_bytes)
-
-
-async def _open(request: Request, who: Principal, body: bytes) -> Response:
-    gateway: Gateway = request.app.state.gateway
-    asked = read(body)
-    items = await _conversation(request, who, asked)
+async def _open(post: Posted) -> Response:
+    asked = read(post.body)
+    items = await _conversation(post, asked)
     prompt = asked.prompt(items)
-    if not gateway.catalog.tiers_of(prompt.model):
-        raise errors.model_not_found(prompt.model, gateway.catalog.names)
-    caching = request.headers.get("cache-control", "")
-    call, events = gateway.open(
-        who,
-        prompt,
-        read_cache="no-cache" not in caching,
-        write_cache="no-store" not in caching,
-        traceparent=request.headers.get("traceparent"),
-    )
-    draft = Draft(asked, call, items, request.app.state.responses)
-    return (ResponseStream if asked.stream else ResponseAnswer)(gateway, call, events, draft)
+    post.must_know(prompt.model)
+    call, events = post.open(prompt)
+    draft = Draft(asked, call, items, post.request.app.state.responses)
+    return (ResponseStream if asked.stream else ResponseAnswer)(post.gateway, call, events, draft)
 
 
-async def _conversation(request: Request, who: Principal, asked: Counted) -> list[Item]:
+async def _conversation(post: Posted, asked: Counted) -> list[Item]:
     """What went before, and what is new. Raises ApiError (400), LedgerError."""
     if not asked.previous_response_id:
         return asked.items()
-    before = await _found(request, who, asked.previous_response_id)
+    before = await _found(post.request, post.who, asked.previous_response_id)
     if before is None:
         raise errors.previous_response_not_found(asked.previous_response_id)
     return [*map(dict, before.conversation), *asked.items()]
 
 
 async def _stored(request: Request, response_id: str) -> StoredResponse:
-    found = await _found(request, await _caller(request), response_id)
+    found = await _found(request, await authenticate(request, SCOPE), response_id)
     if found is None:
         raise errors.response_not_found(response_id)
     return found

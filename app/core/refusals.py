@@ -1,12 +1,26 @@
-"""What the admin service refuses, as types the admin API tells apart. tenants, keys, balances -> [refusals]."""
+"""What the ledger's database could not do, and what the admin service refuses, as types the admin API tells apart.
+
+ledger, audit, tenants, keys, balances, ... -> [refusals] <- admin API.
+"""
 
 from __future__ import annotations
 
 import re
 
-from app.db.errors import LedgerError
+from app.core.ports import PortError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class LedgerError(PortError):
+    """The ledger's database could not do what was asked, and nothing of it was done. The text names the fix.
+
+    outage: what stands outside failed, the database or a place to write to, so that trying again may be right.
+    """
+
+    def __init__(self, why: str, *, outage: bool = False) -> None:
+        super().__init__("ledger", why)
+        self.outage = outage
 
 
 class UnknownError(LedgerError):

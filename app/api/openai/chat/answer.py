@@ -1,0 +1,123 @@
+"""A call as a chat completion: one JSON object, or OpenAI's stream of chunks.  route -> [answer] -> api.answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import orjson
+from starlette.types import Send
+
+from app.api.answer import CallResponse, Choice, collect, send_error, send_json, usage_body
+from app.api.headers import of_call
+from app.api.sse import EventStream, Piece
+from app.core.call import Call
+from app.core.errors import ApiError
+from app.core.events import Refusal, ToolDelta
+from app.core.stage import Events
+from app.pipeline.gateway import Gateway
+
+
+class ChatAnswer(CallResponse):
+    """`chat.completion`: the whole answer as one JSON object."""
+
+    async def _run(self, send: Send) -> None:
+        choices = await collect(self.events)
+        if isinstance(choices, ApiError):
+            await send_error(send, choices, self.call)
+            return
+        await send_json(send, 200, self._body(choices), of_call(self.call, settled=True))
+
+    def _body(self, choices: Mapping[int, Choice]) -> dict[str, Any]:
+        return {
+            "id": self.call.id,
+            "object": "chat.completion",
+            "created": int(self.call.created),
+            "model": self.model,
+            "choices": [
+                {
+                    "index": index,
+                    "message": _message(choice),
+                    "logprobs": {"content": choice.logprobs, "refusal": None} if choice.logprobs else None,
+                    "finish_reason": choice.finish_reason or "stop",
+                }
+                for index, choice in sorted(choices.items())
+            ],
+            "usage": usage_body(self.call.usage),
+            "service_tier": "default",
+            "system_fingerprint": f"fp_{self.call.pool or 'cache'}",
+            **self.moderation,
+        }
+
+
+def _message(choice: Choice) -> dict[str, Any]:
+    message = {"role": "assistant", "content": choice.text, "refusal": None}
+    calls = choice.tool_calls
+    return {**message, "content": choice.text or None, "tool_calls": calls} if calls else message
+
+
+class ChatStream(EventStream):
+    """`chat.completion.chunk` events."""
+
+    def __init__(self, gateway: Gateway, call: Call, events: Events, *, include_usage: bool) -> None:
+        super().__init__(gateway, call, events)
+        self._include_usage = include_usage
+        self._opened: set[int] = set()
+
+    @cached_property
+    def _before(self) -> bytes:
+        """What every chunk begins with. Made for the first: only then is the model known."""
+        head = {
+            "id": self.call.id,
+            "object": "chat.completion.chunk",
+            "created": int(self.call.created),
+            "model": self.model,
+            "service_tier": "default",
+            "system_fingerprint": f"fp_{self.call.pool or 'cache'}",
+        }
+        if self._include_usage:
+            head["usage"] = None
+        return b"data: " + orjson.dumps(head)[:-1]
+
+    def piece(self, event: Piece) -> bytes:
+        """A Token's delta, after its choice's first one; why a choice ended."""
+        if isinstance(event, Refusal):
+            return self._delta(event.choice or 0, {}, finish="content_filter")
+        body = b""
+        if event.choice not in self._opened:
+            self._opened.add(event.choice)
+            body = self._delta(event.choice, {"role": "assistant", "content": "", "refusal": None})
+        if event.tool is not None:
+            body += self._delta(event.choice, {"tool_calls": [_tool_delta(event.tool)]})
+        elif event.text or event.logprobs:
+            body += self._delta(event.choice, {"content": event.text}, logprobs=event.logprobs)
+        return body + (self._delta(event.choice, {}, finish=event.finish_reason) if event.finish_reason else b"")
+
+    def _delta(self, index: int, delta: dict[str, Any], *, logprobs: Any = None, finish: str | None = None) -> bytes:
+        choice = {
+            "index": index,
+            "delta": delta,
+            "logprobs": {"content": logprobs, "refusal": None} if logprobs else None,
+            "finish_reason": finish,
+        }
+        return self._before + b',"choices":[' + orjson.dumps(choice) + b"]}\n\n"
+
+    async def ending(self) -> bytes:
+        """What was used and found, where asked for, and `[DONE]`."""
+        end = b"data: [DONE]\n\n"
+        if self._include_usage:
+            counted = usage_body(self.call.usage)
+            before = self._before.removesuffix(b',"usage":null')
+            end = before + b',"choices":[],"usage":' + orjson.dumps(counted) + b"}\n\n" + end
+        if self.moderation:
+            end = self._before + b',"choices":[],' + orjson.dumps(self.moderation)[1:] + b"\n\n" + end
+        return end
+
+
+def _tool_delta(tool: ToolDelta) -> dict[str, Any]:
+    """A piece of a tool call as OpenAI streams it: id, type and name once, with its first piece."""
+    function: dict[str, Any] = {"arguments": tool.arguments}
+    if tool.id is None:
+        return {"index": tool.index, "function": function}
+    return {"index": tool.index, "id": tool.id, "type": "function", "function": {"name": tool.name, **function}}
