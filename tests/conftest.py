@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from tests import skips
 from tests.examples import FEW
-from tests.parts import PARTS, needs, tell, without_processes
+from tests.parts import PARTS, needs, needs_of, takes, tell, without_processes
 
 if TYPE_CHECKING:
     from tests.graph import Graph
@@ -47,16 +47,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(
         key=lambda item: max((at + 1 for at, path in enumerate(LAST) if item.nodeid.startswith(path)), default=0)
     )
-    takes = {
-        "all": lambda _: True,
-        "quick": lambda item: not needs(item) and item.get_closest_marker("slow") is None,
-        "apart": lambda item: "graph" not in needs(item),
-        "graph": lambda item: "graph" in needs(item),
-    }[config.getoption("--part")]
-    left = [item for item in items if not takes(item)]
+    part = config.getoption("--part")
+    left = [item for item in items if not takes(part, needs(item)) or (part == "quick" and _slow(item))]
     if left:
         config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if takes(item)]
+        gone = set(left)
+        items[:] = [item for item in items if item not in gone]
+
+
+def _slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no file that the part takes nothing of: many load torch, or Ray. One that is named is looked into."""
+    named = {(config.invocation_params.dir / word.split("::")[0]).resolve() for word in config.args}
+    test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    if not test or collection_path.resolve() in named:
+        return None
+    return None if takes(config.getoption("--part"), needs_of(collection_path)) else True
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

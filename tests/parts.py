@@ -25,6 +25,8 @@ PARTS = {
 }
 ROOT = Path(__file__).parents[1]
 CATALOG = "app.models.catalog"
+TRAINERS = {"torch", "sklearn"}
+"""Take seconds to import; the product loads them for models alone."""
 AROUND = ("tests.", "deployments.", "graphs.", "evals.", "tools.", "bench.")
 """Our packages around `app`: a test needs what they import. `app` loads Ray nowhere, and weights when asked."""
 
@@ -38,7 +40,18 @@ def imported(file: Path) -> frozenset[str]:
             found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
         elif isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            found |= _any_of(node.args[0])
     return frozenset(found)
+
+
+def _any_of(name: ast.expr) -> set[str]:
+    """The modules that `import_module(f"package.{which}")` may mean: all of the package's."""
+    start = name.values[0] if isinstance(name, ast.JoinedStr) else None
+    if not isinstance(start, ast.Constant) or not str(start.value).endswith("."):
+        return set()
+    folder = ROOT / Path(*str(start.value).split("."))
+    return {f"{start.value}{file.stem}" for file in folder.glob("*.py")}
 
 
 @lru_cache
@@ -57,7 +70,7 @@ def loaders() -> frozenset[str]:
     """What loads weights: the catalog's functions, and every adapter of a port whose module asks the catalog."""
     names = {name.replace(":", ".") for adapters in ADAPTERS.values() for name in adapters.values()}
     loading = {name for name in names if _asks_the_catalog(name.rpartition(".")[0])}
-    return frozenset({f"{CATALOG}.prepare", f"{CATALOG}.resolve", *loading})
+    return frozenset({f"{CATALOG}.prepare", f"{CATALOG}.resolve", "app.config.adapters.load", *loading})
 
 
 def _asks_the_catalog(module: str) -> bool:
@@ -71,19 +84,32 @@ def _file(module: str) -> Path:
     return ROOT / Path(*module.split(".")).with_suffix(".py")
 
 
-def needs(item: pytest.Item) -> frozenset[str]:
-    """What a test does not run without: `graph` (runs on Ray), `ray` (imports it), `postgres`, `browser`, `models`."""
-    fixtures, direct, names = set(getattr(item, "fixturenames", ())), imported(item.path), reached(item.path)
-    chosen = getattr(item, "callspec", None)
+@lru_cache
+def needs_of(file: Path) -> frozenset[str]:
+    """What no test of a file runs without: `graph` (runs on Ray), `ray` (imports it), `browser`, `models`."""
+    direct, names = imported(file), reached(file)
     facts = {
-        "graph": "ray" in direct or "tests.graph" in names or "graph" in fixtures,
+        "graph": "ray" in direct or "tests.graph" in names,
         "ray": "ray" in {name.split(".")[0] for name in names},
-        "postgres": bool({"postgres", "own_postgres"} & fixtures)
-        or (chosen is not None and "postgres" in map(str, chosen.params.values())),
         "browser": "tests.chromium" in names,
-        "models": bool(loaders() & names),
+        "models": bool(loaders() & names) or bool(TRAINERS & {name.split(".")[0] for name in names}),
     }
     return frozenset(name for name, is_so in facts.items() if is_so)
+
+
+def needs(item: pytest.Item) -> frozenset[str]:
+    """What a test does not run without: that of its file, and `postgres`."""
+    chosen = getattr(item, "callspec", None)
+    fixtures = set(getattr(item, "fixturenames", ()))
+    postgres = bool({"postgres", "own_postgres"} & fixtures) or (
+        chosen is not None and "postgres" in map(str, chosen.params.values())
+    )
+    return needs_of(item.path) | ({"postgres"} if postgres else set())
+
+
+def takes(part: str, needed: frozenset[str]) -> bool:
+    """Whether a part has tests with these needs."""
+    return {"all": True, "quick": not needed, "apart": "graph" not in needed, "graph": "graph" in needed}[part]
 
 
 def without_processes() -> None:
