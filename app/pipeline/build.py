@@ -38,6 +38,7 @@ from app.pipeline.stages.route import Route
 from app.pipeline.stages.scrub import Scrub
 from app.pipeline.stages.settle import Observe, Settle
 from app.routing.catalog import Health, ModelCatalog
+from app.routing.poison import Poison
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Ports:
     observe: Observe
     tokenizer: Tokenizer | None = None
     paraphrase: ParaphraseJudge | None = None
+    poison: Poison = field(default_factory=Poison)
     key: bytes = field(default_factory=lambda: token_bytes(32))
 
 
@@ -93,7 +95,7 @@ def build(ports: Ports, policy: Policy, catalog: ModelCatalog, health: Health | 
         "guard": guard,
         "recall": Recall(ports.encoder, ports.index, policy.cache, ports.paraphrase),
         "route": Route(ports.encoder, ports.complexity, catalog, health, ledger=ports.ledger, settings=policy.route),
-        "generate": Generate(ports.engines, catalog, health, policy.generate),
+        "generate": Generate(ports.engines, catalog, health, policy.generate, ports.poison),
         "moderate": Moderate(ports.moderator, policy.moderate),
         "remember": Remember(ports.encoder, ports.index, policy.cache, catalog),
         "restore": Restore(),

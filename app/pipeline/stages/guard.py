@@ -17,7 +17,7 @@ from app.core.events import Prompt, Refusal, Token
 from app.core.lru import Recent
 from app.core.ports import Classifier
 from app.core.stage import Events
-from app.safety import schemas
+from app.safety.places import wordings
 from app.safety.untrusted import pieces, whole
 
 Scores = Mapping[str, float]
@@ -38,7 +38,7 @@ class Guard:
 
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Score the raw text while the scrubber works: it stays in this process and its replicas."""
-        tools = [] if self._settings.tools == "ignore" else schemas.tools(prompt.params)
+        tools = [] if self._settings.tools == "ignore" else wordings(prompt.params)
         call.start(self.name, self._score(pieces(prompt), tools))
 
     async def __call__(self, call: Call, events: Events) -> Events:
