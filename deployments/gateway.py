@@ -19,7 +19,7 @@ from app.installation.paths import development_key
 from app.pipeline.gateway import Gateway
 from app.runtime.process import Runtime
 from app.runtime.wiring import wire
-from deployments.clients import CLIENTS
+from deployments.clients import PortClient
 from deployments.engine_client import ServeEngine
 
 log = logging.getLogger("ray.serve")
@@ -44,7 +44,7 @@ class GatewayServer:
         services = wire(
             self._graph,
             self._house,
-            ports={name: CLIENTS[name](name, handle) for name, handle in ports.items()},
+            ports={name: PortClient(name, handle) for name, handle in ports.items()},
             engines={name: ServeEngine(handle) for name, handle in pools.items()},
         )
         self._gateway = Gateway(self._graph, services)

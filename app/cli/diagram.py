@@ -3,18 +3,7 @@
 from __future__ import annotations
 
 from app.config import Config, Port, VllmPool
-
-USES = {
-    "admit": ("ledger",),
-    "scrub": ("scrubber",),
-    "guard": ("guard",),
-    "recall": ("encoder", "cache", "paraphrase"),
-    "route": ("complexity",),
-    "moderate": ("moderator",),
-    "remember": ("cache",),
-    "settle": ("ledger",),
-}
-"""Stage -> the ports it asks."""
+from app.config.ports import ports_of
 
 
 def where(port: Port) -> str:
@@ -36,7 +25,7 @@ def lines(config: Config) -> list[tuple[int, str]]:
     graph, policy = config.graph, config.policy
     out = [(0, "call")]
     for stage in policy.stages:
-        ports = [p for p in USES.get(stage, ()) if p in graph.ports]
+        ports = [p for p in ports_of(stage) if p in graph.ports]
         asked = "; ".join(f"{p}: {graph.ports[p].adapter} ({where(graph.ports[p])})" for p in ports)
         out.append((1, f"{stage}  {asked}".rstrip()))
         if stage == "generate":
@@ -57,7 +46,7 @@ def mermaid(config: Config) -> str:
     out += [f"    {a} --> {b}" for a, b in zip(policy.stages, policy.stages[1:], strict=False)]
     out += ["  end", f"  {policy.stages[-1]} --> answer([answer])"]
     for stage in policy.stages:
-        for port in USES.get(stage, ()):
+        for port in ports_of(stage):
             if port == "ledger":
                 out.append(f"  {stage} -.-> ledger[(ledger)]")
             elif port in graph.ports:

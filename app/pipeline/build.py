@@ -1,29 +1,15 @@
-"""The stages of a policy, in its order, as one pipe. Services are what they need from outside."""
+"""The stages of a policy, in its order, as one pipe. Ports are what they need from outside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from secrets import token_bytes
 
 from app.config import EMBEDDING, MODERATION, Policy
 from app.core.call import Call
 from app.core.events import Prompt
-from app.core.ports import (
-    Classifier,
-    Complexity,
-    Contents,
-    Encoder,
-    Engine,
-    Index,
-    Ledger,
-    ParaphraseJudge,
-    Scrubber,
-    SettlementOutbox,
-    Tokenizer,
-)
 from app.core.stage import Early, Events, Pipe, Stage, fold
+from app.pipeline.ports import Ports
 from app.pipeline.stages.admit import Admit
 from app.pipeline.stages.consult import Consult, classifying, embedding
 from app.pipeline.stages.generate import Generate
@@ -35,33 +21,10 @@ from app.pipeline.stages.remember import Remember
 from app.pipeline.stages.restore import Restore
 from app.pipeline.stages.route import Route
 from app.pipeline.stages.scrub import Scrub
-from app.pipeline.stages.settle import Observe, Settle
+from app.pipeline.stages.settle import Settle
 from app.routing.catalog import Health, ModelCatalog
 
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Every port, wired. count: text -> tokens. observe: called with each usage row and its call.
-
-    tokenizer, paraphrase: None where the config names none. key: the installation's, for names that
-    hide personal data.
-    """
-
-    encoder: Encoder
-    scrubber: Scrubber
-    guard: Classifier
-    complexity: Complexity
-    moderator: Classifier
-    index: Index
-    engines: Mapping[str, Engine]
-    ledger: Ledger
-    outbox: SettlementOutbox
-    contents: Contents
-    count: Callable[[str], int]
-    observe: Observe
-    tokenizer: Tokenizer | None = None
-    paraphrase: ParaphraseJudge | None = None
-    key: bytes = field(default_factory=lambda: token_bytes(32))
+__all__ = ["Ports", "build", "judging"]
 
 
 class Overlap:

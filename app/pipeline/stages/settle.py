@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Callable
 from contextlib import aclosing
 
 import orjson
@@ -23,10 +22,10 @@ from app.core.events import Event, Failure, Refusal, Token
 from app.core.ports import Contents, PortError, SettlementOutbox, UsageRow
 from app.core.stage import Events
 from app.core.tasks import begin
+from app.pipeline.ports import Observe
 from app.routing.catalog import ModelCatalog
 
 log = logging.getLogger(__name__)
-Observe = Callable[[UsageRow, Call], None]
 THROTTLERS = ("guard", "leak")
 """Stages whose finding may be a strike though the call goes on."""
 
