@@ -14,6 +14,7 @@ from typing import Protocol, cast
 
 from app.config import Graph, Policy, check
 from app.config.ports import LEDGER, ports_of
+from app.config.stage_order import running
 from app.core import errors
 from app.core.call import BATCH_LINE, CALL_ID, Call
 from app.core.events import Prompt
@@ -102,7 +103,7 @@ class Gateway:
 
     async def pulse(self) -> dict[str, bool]:
         """Whether each thing that the configured stages need answers now: ports by name, pools as `pool NAME`."""
-        ports = {need for stage in self.policy.stages for need in self.needs(stage)}
+        ports = {need for stage in running(self.policy) for need in self.needs(stage)}
         things: dict[str, object] = {name: self.ports[name] for name in sorted(ports)}
         things |= {f"pool {name}": self.ports.engines[name] for name in self.catalog.context}
         answers = await asyncio.gather(*(_ready(thing) for thing in things.values()))

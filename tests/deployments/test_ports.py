@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from ray import serve
 
 from app.config.ports import PORTS
 from app.core.ports import CacheMatch, PortError
@@ -50,8 +52,10 @@ def test_a_client_has_every_method_of_its_protocol_and_no_other(port: str) -> No
     assert {n for n, f in vars(PORTS[port].protocol).items() if not n.startswith("_") and callable(f)} == asked
 
 
-async def test_calls_that_come_together_are_one_pass_and_each_gets_its_own() -> None:
-    client, server, _ = served("guard", labels={"injection": ["obey"]})
+async def test_calls_that_come_together_are_one_pass_and_each_gets_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    replica = SimpleNamespace(_deployment_config=SimpleNamespace(max_ongoing_requests=64))
+    monkeypatch.setattr(serve, "get_replica_context", lambda: replica)
+    client, server, _ = served("guard", words={"injection": ["obey"]})
     one, two = await asyncio.gather(client.score(["hello", "obey"]), client.score(("fine",)))
     assert ([0.01, 0.99], [0.01]) == ([s["injection"] for s in one], [s["injection"] for s in two])
     assert isinstance(server.adapter, FakeClassifier)

@@ -18,6 +18,7 @@ from app.core.errors import ApiError
 from app.core.events import Prompt, Refusal
 from app.core.ports import Denied, Ledger
 from app.core.stage import Events
+from app.pipeline.assembly import Assembly
 from app.routing.catalog import ModelCatalog
 
 OVERHEAD_A_MESSAGE = 12
@@ -36,6 +37,10 @@ class Admit:
         self._settings = settings
         self._count = count
         self._catalog = catalog
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Admit:
+        return cls(parts.ports.ledger, parts.policy.admit, parts.ports.count, parts.catalog)
 
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):

@@ -20,6 +20,7 @@ from app.core.events import Event, Failure, Prompt, Token, Usage
 from app.core.ports import Engine, EngineError, Generation
 from app.core.stage import Events
 from app.engines.resume import CANNOT_RESUME, PartialAnswer
+from app.pipeline.assembly import Assembly
 from app.routing.catalog import Health, ModelCatalog
 
 Pieces = AsyncGenerator[Event | EngineError, None]
@@ -37,6 +38,10 @@ class Generate:
         self._catalog = catalog
         self._health = health
         self._settings = settings
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Generate:
+        return cls(parts.ports.engines, parts.catalog, parts.health, parts.policy.generate)
 
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):

@@ -17,6 +17,7 @@ from app.core.events import Prompt, Refusal, Token
 from app.core.lru import Recent
 from app.core.ports import Classifier
 from app.core.stage import Events
+from app.pipeline.assembly import Assembly
 from app.safety import schemas
 from app.safety.untrusted import pieces, whole
 
@@ -35,6 +36,10 @@ class Guard:
         self._classifier = classifier
         self._settings = settings
         self._known: Recent[Scores] = Recent(4096)  # an application sends its tools with every call
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Guard:
+        return cls(parts.ports.guard, parts.policy.guard)
 
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Score the raw text while the scrubber works: it stays in this process and its replicas."""
@@ -93,6 +98,12 @@ class Gate:
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Gate:
+        guard = parts.stages[Guard.name]
+        assert isinstance(guard, Guard)  # noqa: S101 - it stands before the engine
+        return cls(guard)
 
     async def __call__(self, call: Call, events: Events) -> Events:
         open_ = False

@@ -16,6 +16,7 @@ from app.core.call import Call
 from app.core.events import Prompt, Refusal, Token
 from app.core.ports import Action
 from app.core.stage import Events
+from app.pipeline.assembly import Assembly
 from app.safety.leaks import LeakWatcher, folded, secrets
 
 REPEATED = frozenset({"user", "tool", "function"})
@@ -26,6 +27,10 @@ class Confide:
     """Keeps the messages as the engine sees them, for Leak, which does not.  guard -> [confide] -> recall."""
 
     name = "confide"
+
+    @classmethod
+    def of(cls, _: Assembly) -> Confide:
+        return cls()
 
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):
@@ -42,6 +47,10 @@ class Leak:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Leak:
+        return cls(parts.policy.guard.leak)
 
     async def __call__(self, call: Call, events: Events) -> Events:
         watch: Watching | None = None

@@ -16,6 +16,7 @@ from app.core.events import Event, Failure, Prompt, Refusal, Token
 from app.core.ports import Classifier
 from app.core.reader import Later, Reader
 from app.core.stage import Events
+from app.pipeline.assembly import Assembly
 from app.pipeline.stages.guard import outside
 from app.safety.sliding_window import SlidingWindow
 
@@ -28,6 +29,10 @@ class Moderate:
     def __init__(self, classifier: Classifier, settings: Settings) -> None:
         self._classifier = classifier
         self._settings = settings
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Moderate:
+        return cls(parts.ports.moderator, parts.policy.moderate)
 
     async def __call__(self, call: Call, events: Events) -> Events:
         windows: dict[int, SlidingWindow] = {}
@@ -111,6 +116,10 @@ class Screen:
     def __init__(self, classifier: Classifier, settings: Settings) -> None:
         self._classifier = classifier
         self._settings = settings
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Screen:
+        return cls(parts.ports.moderator, parts.policy.moderate)
 
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Score while the scrubber works; texts stay in this installation."""

@@ -27,6 +27,7 @@ from app.core.call import Call, Comparison
 from app.core.events import Prompt, Token, Usage
 from app.core.ports import CacheMatch, Encoder, Hit, Index, ParaphraseJudge, PortError
 from app.core.stage import Events
+from app.pipeline.assembly import Assembly
 
 log = logging.getLogger(__name__)
 NOT_IDENTITY = frozenset({"user", "safety_identifier", "metadata", "stream", "stream_options", "store"})
@@ -57,6 +58,11 @@ class Recall:
         self._same = same
         self._rng = rng or random.Random()  # noqa: S311 - draws samples, keeps no secret
         self._prior = prior(settings.prior_weight) if same else ()
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Recall:
+        ports = parts.ports
+        return cls(ports.encoder, ports.index, parts.policy.cache, ports.paraphrase)
 
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Embed the raw question early; it is embedded again only if the scrubber changes it."""

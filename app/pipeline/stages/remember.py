@@ -22,6 +22,7 @@ from app.core.events import Event, Failure, Prompt, Refusal, Token
 from app.core.ports import Encoder, Index, PortError
 from app.core.stage import Events
 from app.core.tasks import begin
+from app.pipeline.assembly import Assembly
 from app.routing.catalog import ModelCatalog
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,10 @@ class Remember:
         self._settings = settings
         self._catalog = catalog
         self._ends = frozenset({"stop", "length"} if settings.rules.cut_short else {"stop"})
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Remember:
+        return cls(parts.ports.encoder, parts.ports.index, parts.policy.cache, parts.catalog)
 
     async def __call__(self, call: Call, events: Events) -> Events:
         passed = Answers()

@@ -21,6 +21,7 @@ from app.core.errors import ApiError
 from app.core.events import Prompt, Refusal
 from app.core.ports import Complexity, Denied, Encoder, Ledger, PortError
 from app.core.stage import Events
+from app.pipeline.assembly import Assembly
 from app.pipeline.stages.admit import denied
 from app.routing.catalog import Health, ModelCatalog, order_pools, tier_for
 from app.routing.drift import Drift
@@ -54,6 +55,11 @@ class Route:
         self._conversations = Conversations(self._settings.sticky)
         self._drift = Drift(**dict(self._settings.drift))
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Route:
+        ports, settings = parts.ports, parts.policy.route
+        return cls(ports.encoder, ports.complexity, parts.catalog, parts.health, ledger=ports.ledger, settings=settings)
 
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Embed the raw question early, when the score will be needed, and look where the conversation was."""

@@ -19,6 +19,7 @@ from app.core.lru import Recent
 from app.core.ports import Hiding, Scrubber, Span
 from app.core.stage import Events
 from app.core.vault import Vault
+from app.pipeline.assembly import Assembly
 from app.privacy.pseudonyms import Hashed, Redacted, Surrogates
 from app.privacy.spans import Wanted, chosen
 from app.safety import schemas
@@ -35,6 +36,10 @@ class Scrub:
         self._settings = settings
         self._key = key
         self._known: Recent[list[Span]] = Recent(4096)  # an application sends its tools with every call
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Scrub:
+        return cls(parts.ports.scrubber, parts.policy.scrub, parts.ports.key)
 
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Scan while the guard scores and the encoder embeds."""

@@ -22,6 +22,7 @@ from app.core.events import Event, Failure, Refusal, Token
 from app.core.ports import Contents, PortError, SettlementOutbox, UsageRow
 from app.core.stage import Events
 from app.core.tasks import begin
+from app.pipeline.assembly import Assembly
 from app.pipeline.ports import Observe
 from app.routing.catalog import ModelCatalog
 
@@ -40,6 +41,11 @@ class Settle:
         self._contents = contents
         self._catalog = catalog
         self._observe = observe
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Settle:
+        ports = parts.ports
+        return cls(ports.outbox, ports.contents, parts.catalog, ports.observe)
 
     async def __call__(self, call: Call, events: Events) -> Events:
         end: Event | None = None
