@@ -14,6 +14,7 @@ from app.billing.pricing import worst_case
 from app.config import Admit as Settings
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import AdmitDecision
 from app.core.errors import ApiError
 from app.core.events import Prompt, Refusal
 from app.core.ports import Denied, Ledger
@@ -93,7 +94,7 @@ class Admit:
         return None
 
     def _deny(self, call: Call, why: str, error: ApiError) -> ApiError:
-        call.note(self.name, denied=why)
+        call.decisions.admit = AdmitDecision(why)
         return error
 
 

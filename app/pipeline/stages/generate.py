@@ -15,6 +15,7 @@ from dataclasses import replace
 from app.config import Generate as Settings
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import GenerateDecision
 from app.core.errors import ApiError
 from app.core.events import Event, Failure, Prompt, Token, Usage
 from app.core.ports import Engine, EngineError, Generation
@@ -59,7 +60,7 @@ class Generate:
         answer = PartialAnswer(prompt)
         for attempt, pool in enumerate(call.plan):
             call.pool, call.region = pool, self._catalog.regions[pool]
-            call.note(self.name, pool=pool, attempts=attempt + 1)
+            call.decisions.generate = GenerateDecision(pool, attempt + 1)
             answer.part(None)
             failure = None
             last = attempt + 1 == len(call.plan)
@@ -140,7 +141,8 @@ class Generate:
                 if isinstance(piece, Token) and not began:
                     began = True
                     call.pool, call.region = pool, self._catalog.regions[pool]
-                    call.note(self.name, pool=pool, recovered=losses)
+                    if before := call.decisions.generate:
+                        call.decisions.generate = replace(before, pool=pool, recovered=losses)
                 yield piece
 
     async def _part(self, pool: str, call: Call, request: Generation, answer: PartialAnswer, *, last: bool) -> Pieces:

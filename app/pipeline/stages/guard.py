@@ -13,6 +13,7 @@ from contextlib import aclosing
 from app.config import Guard as Settings
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import GuardDecision
 from app.core.events import Prompt, Refusal, Token
 from app.core.lru import Recent
 from app.core.ports import Classifier
@@ -64,17 +65,15 @@ class Guard:
             threshold = safety.injection_threshold
         action = safety.injection or self._settings.action
         label, score = _highest(said)
+        where = None
         if score < threshold and tools:
             others, highest = _highest(tools)
             if highest >= threshold:
-                call.note(self.name, where="tools")
-                label, score = others, highest
+                label, score, where = others, highest, "tools"
                 action = action if self._settings.tools == "judge" else "flag"
-        refused = score >= threshold and action == "block"
-        call.note(self.name, label=label, score=round(score, 4), refused=refused)
-        if score >= threshold:
-            call.note(self.name, action=action)
-        return Refusal(self.name, errors.injection(label)) if refused else None
+        made = GuardDecision(label, score, action if score >= threshold else None, where)
+        call.decisions.guard = made
+        return Refusal(self.name, errors.injection(label)) if made.refused else None
 
     async def _score(self, texts: Sequence[str], tools: Sequence[str]) -> tuple[list[Scores], list[Scores]]:
         """Of the messages' pieces, and of the tools."""

@@ -13,6 +13,7 @@ from functools import cache
 from app.config.policy import Leak as Settings
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import LeakDecision
 from app.core.events import Prompt, Refusal, Token
 from app.core.ports import Action
 from app.core.stage import Events
@@ -74,7 +75,7 @@ class Leak:
 
     def _found(self, call: Call) -> Action:
         action = call.who.safety.leak or self._settings.action
-        call.note(self.name, action=action)
+        call.decisions.leak = LeakDecision(action)
         return action
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from app.config import Scrub as Settings
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import ScrubDecision
 from app.core.events import Prompt, Refusal
 from app.core.lru import Recent
 from app.core.ports import Hiding, Scrubber, Span
@@ -70,12 +71,10 @@ class Scrub:
         texts = [*prompt.texts, *self._words(prompt)]
         kept = chosen(texts, found, self._wanted(call))
         types = Counter(span.type for spans in kept for span in spans)
-        call.note(self.name, types=dict(types))
+        mode = call.who.safety.personal or self._settings.mode
+        call.decisions.scrub = ScrubDecision(types, mode if types else None)
         if not types:
             return prompt
-        mode = call.who.safety.personal or self._settings.mode
-        if mode != "placeholder":
-            call.note(self.name, mode=mode)
         if mode == "block":
             return Refusal(self.name, errors.personal_data(types))
         call.vault, hidden = self._hidden(call, mode, texts, kept)

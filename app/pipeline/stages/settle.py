@@ -27,8 +27,6 @@ from app.pipeline.ports import Observe
 from app.routing.catalog import ModelCatalog
 
 log = logging.getLogger(__name__)
-THROTTLERS = ("guard", "leak")
-"""Stages whose finding may be a strike though the call goes on."""
 
 
 class Settle:
@@ -133,8 +131,8 @@ def _times(call: Call) -> dict[str, dict[str, float]]:
 
 def _throttled(call: Call) -> str | None:
     """The stage that let a call pass for which its key is to be slowed down: a strike."""
-    stages = (stage for stage in THROTTLERS if call.trail.get(stage, {}).get("action") == "throttle")
-    return next((f"{stage}.throttle" for stage in stages), None)
+    findings = (("guard", call.decisions.guard), ("leak", call.decisions.leak))
+    return next((f"{stage}.throttle" for stage, made in findings if made and made.action == "throttle"), None)
 
 
 def _outcome(call: Call, end: Event | None, *, hangup: bool) -> str:
