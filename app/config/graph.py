@@ -150,15 +150,22 @@ class Graph(PortKeys):
     @property
     def ports(self) -> Mapping[str, Port]:
         """The ports in the graph, by name."""
-        ports = ((name, getattr(self, name)) for name in PORTS)
+        ports = ((name, self.configured(name)) for name in PORTS)
         return {name: self._told(name, port) for name, port in ports if port is not None}
+
+    def configured(self, name: str) -> Port | None:
+        """A port as the config has it; None where it leaves an optional one out."""
+        port: Port | None = getattr(self, name)
+        return port
 
     def _told(self, name: str, port: Port) -> Port:
         """A cache that asks whose vectors it keeps is told, so that it never reads another encoder's."""
         known = port.adapter in ADAPTERS[name] or ":" in port.adapter
-        if name != "cache" or not known or "encoder" not in inspect.signature(load(name, port.adapter)).parameters:
+        encoder = self.configured("encoder")
+        if name != "cache" or not known or encoder is None:
             return port
-        encoder: Port = getattr(self, "encoder")  # noqa: B009 - the table's keys are known when the program runs
+        if "encoder" not in inspect.signature(load(name, port.adapter)).parameters:
+            return port
         model = str(encoder.options.get("model", encoder.adapter))
         return port.model_copy(update={"options": {"encoder": model, **port.options}})
 
