@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.core.call import Call
+from app.core.decisions import CacheDecision
 from app.core.ports import Principal, UsageRow
 from app.observability.metrics import Metrics, bury
 from app.testing.fakes import FakeClassifier, FakeEngine, FakeScrubber
@@ -87,7 +88,9 @@ def test_an_engine_that_counts_more_cached_tokens_than_the_prompt_has_breaks_not
 def test_a_hits_first_token_is_told_from_the_engines() -> None:
     metrics = Metrics()
     metrics.observe(row(ttft=0.4))
-    metrics.observe(row(outcome="hit", ttft=0.002, trail={"recall": {"result": "hit"}}))
+    hit = call()
+    hit.decisions.recall = CacheDecision("hit")
+    metrics.observe(row(outcome="hit", ttft=0.002), hit)
     found = values(metrics)
     assert found[f'{TTFT}_sum{{outcome="ok",tier="small"}}'] == 0.4
     assert found[f'{TTFT}_sum{{outcome="hit",tier="small"}}'] == 0.002

@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from app.core.call import Call
+from app.core.decisions import GenerateDecision, ScrubDecision
 from app.core.ports import Principal, UsageRow
 from app.observability.metrics import Metrics
 from app.observability.traces import Tracer
@@ -86,7 +87,7 @@ def call(**changes: Any) -> Call:
     made = Call("chatcmpl-1", Principal("acme", "key_1"), deadline=0.0, created=1_800_000_000.5, started=1000.0)
     made.spans = [("generate", 1000.02, 1000.12), ("scrub", 1000.0, 1000.01)]
     made.first_token, made.max_completion = 1000.05, 64
-    made.trail = {"generate": {"pool": "a", "attempts": 1}, "scrub": {"types": {"PERSON": 1}}}
+    made.decisions.generate, made.decisions.scrub = GenerateDecision("a", 1), ScrubDecision({"PERSON": 1})
     for name, value in changes.items():
         setattr(made, name, value)
     return made

@@ -15,10 +15,12 @@ from app.billing.pricing import worst_case
 from app.config import Admit as Settings
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import AdmitDecision
 from app.core.errors import ApiError
 from app.core.events import Prompt, Refusal
 from app.core.ports import Denied, Ledger
 from app.core.stage import Events
+from app.pipeline.assembly import Assembly
 from app.routing.catalog import ModelCatalog
 
 OVERHEAD_A_MESSAGE = 12
@@ -43,6 +45,10 @@ class Admit:
         self._settings = settings
         self._count = count
         self._catalog = catalog
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Admit:
+        return cls(parts.ports.ledger, parts.policy.admit, parts.ports.count, parts.catalog)
 
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):
@@ -111,7 +117,7 @@ class Admit:
         return None
 
     def _deny(self, call: Call, why: str, error: ApiError) -> ApiError:
-        call.note(self.name, denied=why)
+        call.decisions.admit = AdmitDecision(why)
         return error
 
 

@@ -15,11 +15,13 @@ from dataclasses import replace
 from app.config import Generate as Settings
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import GenerateDecision
 from app.core.errors import ApiError
 from app.core.events import Event, Failure, Prompt, Token, Usage
 from app.core.ports import REPLICA_LOST, Engine, EngineError, Generation
 from app.core.stage import Events
 from app.engines.resume import CANNOT_RESUME, PartialAnswer
+from app.pipeline.assembly import Assembly
 from app.routing.catalog import Health, ModelCatalog
 from app.routing.poison import Poison
 
@@ -46,6 +48,10 @@ class Generate:
         self._settings = settings
         self._poison = poison or Poison()
 
+    @classmethod
+    def of(cls, parts: Assembly) -> Generate:
+        return cls(parts.ports.engines, parts.catalog, parts.health, parts.policy.generate, parts.ports.poison)
+
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):
             async for event in events:
@@ -64,7 +70,7 @@ class Generate:
             if self._poison.refuses(prompt):
                 break
             call.pool, call.region = pool, self._catalog.regions[pool]
-            call.note(self.name, pool=pool, attempts=attempt + 1)
+            call.decisions.generate = GenerateDecision(pool, attempt + 1)
             answer.part(None)
             failure = None
             last = attempt + 1 == len(call.plan)
@@ -90,7 +96,8 @@ class Generate:
         call.pool = call.region = None
         poisonous = self._poison.refuses(prompt)
         if poisonous:
-            call.note(self.name, poison=True)
+            before = call.decisions.generate or GenerateDecision(None, 0)
+            call.decisions.generate = replace(before, poison=True)
         yield Failure(errors.engines_lost() if poisonous else errors.no_pool(call.tier or prompt.model))
 
     def _learn(self, prompt: Prompt, answer: PartialAnswer, failure: EngineError | None) -> None:
@@ -156,7 +163,8 @@ class Generate:
                 if isinstance(piece, Token) and not began:
                     began = True
                     call.pool, call.region = pool, self._catalog.regions[pool]
-                    call.note(self.name, pool=pool, recovered=losses)
+                    if before := call.decisions.generate:
+                        call.decisions.generate = replace(before, pool=pool, recovered=losses)
                 yield piece
 
     async def _part(self, pool: str, call: Call, request: Generation, answer: PartialAnswer, *, last: bool) -> Pieces:

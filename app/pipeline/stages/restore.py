@@ -13,10 +13,15 @@ from app.core.call import Call
 from app.core.events import Refusal, Token, ToolDelta
 from app.core.stage import Events
 from app.core.vault import Vault
+from app.pipeline.assembly import Assembly
 
 
 class Restore:
     name = "restore"
+
+    @classmethod
+    def of(cls, _: Assembly) -> Restore:
+        return cls()
 
     async def __call__(self, call: Call, events: Events) -> Events:
         parts: dict[int, Parts] = {}

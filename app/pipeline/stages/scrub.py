@@ -13,15 +13,17 @@ from contextlib import aclosing
 from app.config import Scrub as Settings
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import ScrubDecision
 from app.core.events import Prompt, Refusal
 from app.core.lru import Recent
+from app.core.places import IDENTIFIERS, Place, replaced, said, strings
 from app.core.ports import Hiding, Scrubber, Span
 from app.core.stage import Events
 from app.core.vault import Vault
+from app.pipeline.assembly import Assembly
 from app.privacy.pseudonyms import Hashed, Redacted, Surrogates
 from app.privacy.spans import Wanted, chosen
 from app.privacy.views import View, batches, view
-from app.safety.places import IDENTIFIERS, Place, replaced, said, strings
 
 Scanned = tuple[Place, View, list[Span]]
 FORMS = frozenset({"tools", "response_format", "tool_choice"})
@@ -29,7 +31,7 @@ FORMS = frozenset({"tools", "response_format", "tool_choice"})
 
 
 class Scrub:
-    """Scans every string that the engine would read, whatever its role or place: app/safety/places.py."""
+    """Scans every string that the engine would read, whatever its role or place: app/core/places.py."""
 
     name = "scrub"
 
@@ -39,6 +41,10 @@ class Scrub:
         self._settings = settings
         self._key = key
         self._known: Recent[list[Span]] = Recent(4096)  # an application sends its tools with every call
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Scrub:
+        return cls(parts.ports.scrubber, parts.policy.scrub, parts.ports.key)
 
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Scan while the guard scores and the encoder embeds."""
@@ -76,12 +82,10 @@ class Scrub:
         views = [one for _, one, _ in found]
         kept = chosen([one.text for one in views], [spans for _, _, spans in found], self._wanted(call))
         types = Counter(span.type for spans in kept for span in spans)
-        call.note(self.name, types=dict(types))
+        mode = call.who.safety.personal or self._settings.mode
+        call.decisions.scrub = ScrubDecision(types, mode if types else None)
         if not types:
             return prompt
-        mode = call.who.safety.personal or self._settings.mode
-        if mode != "placeholder":
-            call.note(self.name, mode=mode)
         if mode == "block":
             return Refusal(self.name, errors.personal_data(types))
         call.vault, hidden = self._hidden(call, mode, views, kept)

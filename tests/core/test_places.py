@@ -8,7 +8,7 @@ import pytest
 
 from app.core.errors import ApiError
 from app.core.events import Message, Prompt
-from app.safety.places import STRUCTURE, Place, replaced, strings, wordings
+from app.core.places import STRUCTURE, Place, replaced, strings, wordings
 
 TOOL = {
     "type": "function",
