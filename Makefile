@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 CONFIG ?= serve_config.yaml
 STAMP  := $(VENV)/.penstock
 
-.PHONY: help serve test eval lint format models clean
+.PHONY: help serve test quick eval lint format models clean
 
 help: ## these lines
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -15,7 +15,10 @@ serve: $(STAMP)-serve ## install, prepare the bundled models, start Ray and the 
 
 test: $(STAMP)-dev ## every test: units, contracts on fakes and real adapters, HTTP, the real graph on Ray Serve with vLLM
 	@$(BIN)/penstock models prepare
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python tools/test.py $(ARGS)
+
+quick: $(STAMP)-dev ## the tests that need no Ray, no PostgreSQL, no Chromium and no model's weights, in under a minute
+	@$(BIN)/python tools/test.py --quick $(ARGS)
 
 eval: $(STAMP)-dev ## the judges' figures on your rows: DATA=folder, or ARGS="--data folder --out folder --only toxicity"
 	@$(BIN)/penstock models prepare

@@ -14,8 +14,10 @@ import asyncio
 import sys
 import tempfile
 import time
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.cache.faiss.index import FaissIndex
 from app.core.ports import Vector
@@ -26,9 +28,9 @@ CALLS = 1000
 ENTRY = {"answers": [{"choice": 0, "text": "word " * 150, "finish_reason": "stop"}], "tier": "small"}
 
 
-def unit(rows: Vector) -> Vector:
+def unit(rows: NDArray[np.floating[Any]]) -> Vector:
     """Rows of unit length, float32."""
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def around(rng: np.random.Generator, rows: Vector, cosine: float) -> Vector:
@@ -62,7 +64,7 @@ async def fill(index: FaissIndex, rows: Vector) -> list[float]:
         await index.store(PARTITION, row, f"question {number}", ENTRY, 3600, 0.001)
         times.append(time.perf_counter() - started)
     started = time.perf_counter()
-    while index._shelf.chores:  # noqa: ASYNC110, SLF001 - nobody else needs to know
+    while index._entries.chores:  # noqa: ASYNC110, SLF001 - nobody else needs to know
         await asyncio.sleep(0.05)
     print(f"  {'into the graph, behind the calls':34} {time.perf_counter() - started:.0f} s after the last store")
     return times
@@ -90,7 +92,7 @@ async def measure(size: int, folder: str) -> None:
         right = [f"question {number}" for number in np.argmax(queries @ rows.T, axis=1)]
         share = np.mean([one == other for one, other in zip(found, right, strict=True)])
         print(f"  {f'recall@1, {name}':34} {share:.3f}", flush=True)
-    keeper = index._keeper  # noqa: SLF001 - to begin a snapshot just now
+    keeper = index._persistence  # noqa: SLF001 - to begin a snapshot just now
     assert keeper is not None  # noqa: S101 - it was given a folder
     keeper.rewrite()
     said("lookup, while a snapshot is written", (await lookups(index, near))[0])

@@ -90,12 +90,11 @@ class Gateway:
     def _row(self, id_: str) -> UsageRow:
         """A row like a real one's, with a trail of a few stages."""
         stages = ("guard", "recall", "route", "moderate")
-        cost = {"input_cost": Decimal("0.000023"), "cached_cost": Decimal("0.00001"), "output_cost": Decimal("0.00009")}
         return UsageRow(
             id_, time.time(), self.who.tenant, self.who.key_id, "auto", "small", "pool-1", "eu", "ok", None, 120, 64,
             80, Decimal("0.000123"), "default@01234567", 0.12, 1.4, project=self.who.project, model_id="model-1",
             goods=Decimal("0.00005"), trail={stage: {"ms": 1.25, "label": "clean", "score": 0.01} for stage in stages},
-            **cost,
+            input_cost=Decimal("0.000023"), cached_cost=Decimal("0.00001"), output_cost=Decimal("0.00009"),
         )  # fmt: skip
 
 
@@ -223,7 +222,8 @@ def main() -> None:
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        print(json.dumps(asdict(asyncio.run(steady(*args.worker, args.rate, args.seconds)))))
+        url, key = args.worker
+        print(json.dumps(asdict(asyncio.run(steady(url, key, args.rate, args.seconds)))))
         return
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(measure("SQLite", f"sqlite:///{folder}/ledger.db", args))

@@ -13,6 +13,7 @@ import asyncio
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from app.config import load_file
@@ -35,7 +36,7 @@ class Watched:
         self.took: list[float] = []
         self._classifier = classifier
 
-    async def score(self, texts: list[str]) -> list[dict[str, float]]:
+    async def score(self, texts: Sequence[str]) -> list[dict[str, float]]:
         began = time.perf_counter()
         scores = await self._classifier.score(texts)
         self.took.append(time.perf_counter() - began)

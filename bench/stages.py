@@ -37,7 +37,8 @@ CALLS = 20
 
 def gateway(config: Config) -> Gateway:
     """The config's own judges, all inline; pools answer at once. The cache begins empty and leaves nothing."""
-    config.graph.cache.options["store"] = None
+    if cache := config.graph.configured("cache"):
+        cache.options["store"] = None
     engine = FakeEngine("A penstock is a pipe that carries water under pressure to a turbine.")
     ports = wire(config.graph, FakeBooks(), engines=dict.fromkeys(config.graph.pools, engine))
     made = Gateway(config.graph, ports)

@@ -30,7 +30,7 @@ def main(file: str) -> None:
         out = Path(state) / "out"
         started = time.monotonic()
         with out.open("w") as sink:
-            command = [Path(sys.executable).with_name("penstock"), "serve", file]
+            command = [str(Path(sys.executable).with_name("penstock")), "serve", file]
             process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=sink, stderr=sink)
         try:
             while "Penstock is ready" not in out.read_text():

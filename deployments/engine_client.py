@@ -19,7 +19,7 @@ from ray.serve.context import _set_request_context
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from app.core.events import Token, ToolDelta, Usage
-from app.core.ports import EngineError
+from app.core.ports import REPLICA_LOST, EngineError
 from app.engines.openai_stream import STREAM_OPTIONS, completion_params
 
 if TYPE_CHECKING:
@@ -180,4 +180,4 @@ def lost(error: BaseException) -> EngineError | None:
         return EngineError("the pool's queue is full", retryable=True, code="overloaded")
     if not isinstance(error, RayError | RayServeException | OSError | TimeoutError):
         log.error("pool stream broke: %s", type(error).__name__)
-    return EngineError("the pool's replica was lost or does not answer", retryable=True)
+    return EngineError("the pool's replica was lost or does not answer", retryable=True, code=REPLICA_LOST)

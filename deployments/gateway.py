@@ -14,12 +14,13 @@ from app.api.app import create_app
 from app.batches.model import LineAnswer, Order, State
 from app.batches.runner import LineRunner
 from app.config import ConfigError, parse_graph, parse_policy
+from app.config.stage_order import running
 from app.core.terms import Terms
 from app.installation.paths import development_key
 from app.pipeline.gateway import Gateway
 from app.runtime.process import Runtime
 from app.runtime.wiring import wire
-from deployments.clients import CLIENTS
+from deployments.clients import PortClient
 from deployments.engine_client import ServeEngine
 
 log = logging.getLogger("ray.serve")
@@ -44,7 +45,7 @@ class GatewayServer:
         services = wire(
             self._graph,
             self._house,
-            ports={name: CLIENTS[name](name, handle) for name, handle in ports.items()},
+            ports={name: PortClient(name, handle) for name, handle in ports.items()},
             engines={name: ServeEngine(handle) for name, handle in pools.items()},
         )
         self._gateway = Gateway(self._graph, services)
@@ -67,7 +68,7 @@ class GatewayServer:
             log.error("the new policy is wrong, the old one stays: %s", error)  # noqa: TRY400 - no trace needed
         else:
             self._house.see(self._gateway.policy.observability)
-            log.info("policy applied: stages %s", " -> ".join(self._gateway.policy.stages))
+            log.info("policy applied: stages %s", " -> ".join(running(self._gateway.policy)))
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
         app = create_app(self._gateway, self._house.dependencies, sends_id=False)  # Serve's proxy sends its own

@@ -128,7 +128,7 @@ def llm_config(
         deployment_config=_serve_options(name, pool, scale),
         # The default holds the first token back for 50 ms (ray issue 59681).
         experimental_configs={"stream_batching_interval_ms": 0, **experiments},
-        callback_config={"callback_class": "deployments.engines.LocalModel"} if local else {},
+        callback_config={"callback_class": "deployments.vllm_server.LocalModel"} if local else {},
         runtime_env={"env_vars": env},
     )
 

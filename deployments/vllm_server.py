@@ -22,7 +22,7 @@ from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionReq
 from vllm.v1.metrics.loggers import AggregateStatLoggerBase
 
 from app.core.events import Token, Usage
-from app.core.ports import EngineError
+from app.core.ports import REPLICA_LOST, EngineError
 from app.engines.openai_stream import ChatStream, engine_error
 from deployments.engine_client import encode, encode_error
 
@@ -37,7 +37,8 @@ log = logging.getLogger(__name__)
 # stream of its own never waits longer than LONGEST); with a single stream, every token leaves at once. Seconds.
 SPACING, SHORTEST, LONGEST = 0.0005, 0.001, 0.025
 
-LOST = EngineError("the engine failed while it answered", retryable=True)  # vLLM's own words name its classes
+# vLLM's own words name its classes.
+LOST = EngineError("the engine failed while it answered", retryable=True, code=REPLICA_LOST)
 
 NO_AUTO_TOOLS = (
     "This model cannot choose for itself whether to call a tool: set `tool_choice` to `required`, `none` or a function."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ class _Gap:
             head = questions(self.read.only(train), self.gain[train], by)
             part = self.read.only(test)
             raw = questions_raw(part.forms, scaled(part.shapes, by), part.shapes, part.vectors, head)
-            rivals = {"head": raw, "length": self.length[test], "random": random.random(len(test))}
+            rivals: dict[str, Floats] = {"head": raw, "length": self.length[test], "random": random.random(len(test))}
             self._tested.append((test, rivals))
         found = []
         for name, keep, goals in (("pooled", self.everything, POOLED), ("unseen subjects", self.exam, UNSEEN)):
@@ -170,22 +170,21 @@ def _hard(told: list[Row], scores: Floats) -> tuple[list[Figure], list[Curve]]:
         if not hard.any() or not others.any():
             continue
         truth, score, size = hard[at], scores[at], length[at]
+        n = len(truth)
         figures += [
+            bootstrapped(f"hard against {name} AUC", _over(auc, truth, score), n, goal=goal),
             bootstrapped(
-                f"hard against {name} AUC", lambda i, t=truth, s=score: auc(t[i], s[i]), len(truth), goal=goal
-            ),  # type: ignore[misc]
-            bootstrapped(
-                f"hard against {name}, of like length, AUC",
-                lambda i, t=truth, s=score, z=size: _matched(t[i], s[i], z[i]),  # type: ignore[misc]
-                len(truth),
-                goal=goal,
+                f"hard against {name}, of like length, AUC", _over(_matched, truth, score, size), n, goal=goal
             ),
-            bootstrapped(
-                f"hard against {name}, by length, AUC", lambda i, t=truth, z=size: auc(t[i], z[i]), len(truth)
-            ),  # type: ignore[misc]
+            bootstrapped(f"hard against {name}, by length, AUC", _over(auc, truth, size), n),
         ]
         curves.append(roc(f"hard against {name}", truth, score))
     return figures, curves
+
+
+def _over(figure: Callable[..., float], *columns: NDArray[Any]) -> Callable[[NDArray[np.int64]], float]:
+    """The figure as a function of the rows that it is taken over."""
+    return lambda at: figure(*(column[at] for column in columns))
 
 
 def _matched(truth: Bools, score: Floats, length: Floats) -> float:

@@ -45,8 +45,11 @@ class Read:
 
     def and_(self, other: Read) -> Read:
         """The rows of both."""
-        pairs = ((self.forms, other.forms), (self.shapes, other.shapes), (self.vectors, other.vectors))
-        return Read(*map(np.concatenate, pairs))
+        return Read(
+            np.concatenate((self.forms, other.forms)),
+            np.concatenate((self.shapes, other.shapes)),
+            np.concatenate((self.vectors, other.vectors)),
+        )
 
 
 def scaling(shapes: Floats) -> Tensors:

@@ -73,11 +73,11 @@ def _both(attack: NDArray[np.bool_]) -> bool:
 
 def _ranking(attack: NDArray[np.bool_], scores: NDArray[np.float64], sizes: NDArray[np.int64]) -> list[Figure]:
     """What does not depend on the threshold. sizes: tokens of each text."""
-    n = len(attack)
+    n, counts = len(attack), sizes.astype(np.float64)
     figures = [
         bootstrapped("AUC", lambda at: auc(attack[at], scores[at]), n, goal=0.985),
         bootstrapped("recall at 1 % false positives", lambda at: recall_at(attack[at], scores[at], 0.01), n, goal=0.85),
-        bootstrapped("AUC of the token count alone", lambda at: auc(attack[at], sizes[at]), n),
+        bootstrapped("AUC of the token count alone", lambda at: auc(attack[at], counts[at]), n),
     ]
     for name, chosen in _sizes(sizes).items():
         labels, values = attack[chosen], scores[chosen]

@@ -2,7 +2,7 @@
 
 serve run serve_config.yaml      # import_path: graphs.chat:build, args: the graph
 
-Gateway ──> Encoder, Scrubber, Guard, Cache, Same, Complexity, Moderator
+Gateway ──> Encoder, Scrubber, Guard, Cache, ParaphraseJudge, Complexity, Moderator
 └─────> Pool:NAME (ray.serve.llm) ...
 BatchWorker ──> Gateway
 """
@@ -15,12 +15,13 @@ from ray import serve
 from ray.serve.deployment import Application
 
 from app.config import Graph, VllmPool, check, parse_graph
+from app.config.ports import PORTS
 from app.installation.paths import folder
 from deployments.batch_worker import BatchWorker
 from deployments.gateway import GatewayServer
 from deployments.options import environment, serve_options
 from deployments.pools import build_pool
-from deployments.servers import SERVERS
+from deployments.servers import PortServer
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -45,8 +46,8 @@ def build(args: dict[str, Any]) -> Application:
 def bind_port(graph: Graph, name: str) -> Application:
     """One port's adapter as a deployment."""
     port = graph.ports[name]
-    title, server = SERVERS[name]
-    deployment = serve.deployment(server).options(name=title, **serve_options(port.deployment, environment()))
+    title = PORTS[name].deployment
+    deployment = serve.deployment(PortServer).options(name=title, **serve_options(port.deployment, environment()))
     return deployment.bind(name, port.adapter, port.options, port.batch)
 
 

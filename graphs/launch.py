@@ -7,6 +7,7 @@ after.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -47,6 +48,12 @@ GAVE_UP = ("DEPLOY_FAILED", "Failed to update the deployments", "' failed with e
 """What Serve's controller writes when it gives an application up."""
 
 
+RUN = "PENSTOCK_RUN"
+"""In the environment of every process of one graph: what finds those whose parent is gone."""
+PATIENCE, GRACE = 20.0, 5.0
+"""Seconds for the child to end, and then for what it started, before they are killed."""
+
+
 class LaunchError(RuntimeError):
     """The graph cannot start; the message says why and how to mend it."""
 
@@ -55,17 +62,17 @@ def launch(file: Path, config: Config, dashboard: int, patience: float) -> None:
     """Serve FILE until Ctrl-C. Raises LaunchError."""
     host, port = address(file)
     log = folder() / "serve.log"
-    started = time.monotonic()
+    started, run = time.monotonic(), secrets.token_hex(8)
+    listen()
     with log.open("wb") as sink:
         child = subprocess.Popen(  # noqa: S603 - our own module, no shell
             [sys.executable, "-m", "graphs.run", str(file), str(dashboard)],
             stdout=sink,
             stderr=subprocess.STDOUT,
-            env={**QUIET, **os.environ},
+            env={**QUIET, **os.environ, RUN: run},
             start_new_session=True,
         )
         try:
-            signal.signal(signal.SIGTERM, _as_interrupt)
             wait_until_ready(child, f"http://{host}:{port}", log, patience)
             console.print(banner(host, port, dashboard, config, time.monotonic() - started))
             child.wait()
@@ -73,7 +80,16 @@ def launch(file: Path, config: Config, dashboard: int, patience: float) -> None:
         except KeyboardInterrupt:
             console.print("stopping ...")
         finally:
-            stop(child)
+            stop(child, run)
+
+
+def listen() -> None:
+    """End on SIGINT and on SIGTERM, also where they were ignored: a script's `&` starts its children so.
+
+    To be called before the child is started: it would inherit that they are ignored, and Ray's processes from it.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _as_interrupt)
 
 
 def preflight(file: Path, config: Config, dashboard: int) -> None:
@@ -172,26 +188,42 @@ def banner(host: str, port: int, dashboard: int, config: Config, seconds: float)
     )
 
 
-def stop(child: subprocess.Popen[bytes]) -> None:
-    """End the child and everything it started: Ray's daemons are its descendants, or carry its session."""
-    family = _family(child)
+def stop(child: subprocess.Popen[bytes], run: str) -> None:
+    """End the child and everything it started: Ray's daemons are its descendants, or carry its RUN.
+
+    Takes half a minute at most; further signals cut nothing of it short.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    family = _family(child, run)
     if child.poll() is None:
         os.killpg(child.pid, signal.SIGINT)
         try:
-            child.wait(20)
+            child.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             child.kill()
-    _, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs([*{*family, *_family(child, run)}], timeout=GRACE)
     for process in alive:
         process.kill()
     psutil.wait_procs(alive, timeout=5)
 
 
-def _family(child: subprocess.Popen[bytes]) -> list[psutil.Process]:
+def _family(child: subprocess.Popen[bytes], run: str) -> list[psutil.Process]:
     try:
-        return list(psutil.Process(child.pid).children(recursive=True))
+        below = list(psutil.Process(child.pid).children(recursive=True))
     except psutil.NoSuchProcess:
-        return []
+        below = []
+    return [
+        *below,
+        *(one for one in psutil.process_iter() if one not in below and one.pid != child.pid and _carries(one, run)),
+    ]
+
+
+def _carries(process: psutil.Process, run: str) -> bool:
+    try:
+        return str(process.environ().get(RUN)) == run
+    except (psutil.Error, OSError):  # it has just ended, or is another user's
+        return False
 
 
 def _as_interrupt(*_: object) -> None:

@@ -1,9 +1,14 @@
-"""A real headless Chromium, driven over the DevTools protocol. tests/api/test_console_browser.py -> [chromium]."""
+"""A real headless Chromium, driven over the DevTools protocol. tests/api/test_console_browser.py -> [chromium].
+
+Where none is on PATH it is installed, if that needs no password; else its tests are skipped, with the command that lets
+them run (tests/skips.py).
+"""
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -15,9 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
+APT = "apt-get install -y --no-install-recommends chromium"
+MISSING = f"there is no Chromium ({', '.join(NAMES)}) on PATH{{why}}. To run them: sudo {APT}"
+PATIENCE = 200
+"""Seconds that installing it may take: less than a test's own limit, so that it is skipped and not cut off."""
 FLAGS = (
     "--headless=new", "--remote-debugging-port=0", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-extensions", "--disable-gpu", "--disable-dev-shm-usage",
@@ -122,9 +132,8 @@ class Page:
 
 @contextlib.contextmanager
 def chromium(profile: Path) -> Iterator[Page]:
-    """A page of a browser of its own. Fails, never skips, where there is no Chromium."""
-    binary = next(filter(None, map(shutil.which, NAMES)), None)
-    assert binary, f"No Chromium is on PATH ({', '.join(NAMES)}): apt-get install chromium"
+    """A page of a browser of its own. Skips the test where there is none and none can be installed."""
+    binary = _binary()
     root = ("--no-sandbox",) if os.geteuid() == 0 else ()
     command = [binary, *FLAGS, *root, f"--user-data-dir={profile}", "about:blank"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -135,6 +144,37 @@ def chromium(profile: Path) -> Iterator[Page]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _binary() -> str:
+    """The browser's path."""
+    if found := _found():
+        return found
+    why = _install()
+    return _found() or pytest.skip(MISSING.format(why=why))
+
+
+def _found() -> str | None:
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@functools.cache
+def _install() -> str:
+    """Have apt install it, once, as root or by a sudo that asks nothing; why it may not be there (`, and ...`)."""
+    become = () if os.geteuid() == 0 else ("sudo", "-n")
+    if not all(map(shutil.which, ("apt-get", *become[:1]))):
+        return ", and it cannot be installed from here"
+    for command in ("apt-get update", APT):
+        try:
+            done = subprocess.run(
+                [*become, *command.split()], env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, timeout=PATIENCE,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return f", and `{command}` did not end in {PATIENCE} s"
+        if done.returncode:
+            return f", and `{command}` failed: {(done.stderr.strip().splitlines() or ['it does not say why'])[-1]}"
+    return ", though apt says that it was installed"
 
 
 def _port(process: subprocess.Popen[bytes], file: Path) -> int:

@@ -1,4 +1,4 @@
-"""The whole local graph, started once for all tests that ask it as a user starts it: `penstock serve FILE`."""
+"""A graph as a user starts it, `penstock serve FILE`, and what to ask of it.  tests/conftest.py, tests/ray."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from typing import Any
 import httpx
 import openai
 import psutil
-import pytest
 import yaml
 
 from tests.kit import free_port
@@ -26,13 +26,14 @@ BIN = Path(sys.executable).parent
 
 @dataclass
 class Graph:
-    """A running graph. `process`: `penstock serve`. `file`: its config."""
+    """A running graph. `process`: `penstock serve`. `file`: its config. `database`: the URL of one of its own."""
 
     process: subprocess.Popen[str]
     file: Path
     port: int
     dashboard: int
     state: Path
+    database: str = ""
 
     @property
     def url(self) -> str:
@@ -45,6 +46,12 @@ class Graph:
     @property
     def log(self) -> str:
         return (self.state / "serve.log").read_text(errors="replace")
+
+    def new_key(self, tenant: str) -> str:
+        """A tenant's key, made as an operator makes one."""
+        env = {**os.environ, "PENSTOCK_STATE": str(self.state)}
+        command = [BIN / "penstock", "keys", "create", tenant, "--config", str(self.file)]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
     def client(self) -> openai.OpenAI:
         return openai.OpenAI(api_key=self.key, base_url=f"{self.url}/v1", max_retries=0, timeout=120)
@@ -118,32 +125,62 @@ def local_config(port: int) -> dict[str, Any]:
     return document
 
 
-@pytest.fixture(scope="session")
-def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
-    folder = tmp_path_factory.mktemp("graph")
-    port, dashboard = free_port(), free_port()
-    file = folder / "config.yaml"
-    file.write_text(yaml.safe_dump(local_config(port)))
-    env = {**os.environ, "PENSTOCK_STATE": str(folder / "state")}
-    command = [BIN / "penstock", "serve", str(file), "--dashboard-port", str(dashboard)]
+@contextmanager
+def running(
+    folder: Path, document: dict[str, Any], port: int, *, database: str = "", deaf: bool = False
+) -> Iterator[Graph]:
+    """`penstock serve` of a config in a folder of its own, ready; nothing of it is left afterwards.
+
+    deaf: started as a script's `&` or `nohup` starts it, with SIGINT ignored.
+    """
+    dashboard, file, state = free_port(), folder / "config.yaml", folder / "state"
+    file.write_text(yaml.safe_dump(document))
+    command = [str(BIN / "penstock"), "serve", str(file), "--dashboard-port", str(dashboard)]
+    if deaf:
+        command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+    env = {**os.environ, "PENSTOCK_STATE": str(state)}
     with (folder / "out.log").open("w") as out:
         process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, text=True)
-        running = Graph(process, file, port, dashboard, folder / "state")
         try:
             wait_for_banner(process, folder / "out.log")
-            yield running
+            yield Graph(process, file, port, dashboard, state, database)
         finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                process.wait(60)
+            left = end(process, state)
+    assert left == [], "penstock serve did not end on SIGINT, or left processes behind; they were ended by force"
 
 
-@pytest.fixture
-def other_key(graph: Graph) -> str:
-    """A key of another tenant, made as an operator makes one."""
-    env = {**os.environ, "PENSTOCK_STATE": str(graph.state)}
-    command = [BIN / "penstock", "keys", "create", "globex", "--config", str(graph.file)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+def end(process: subprocess.Popen[str], state: Path) -> list[str]:
+    """Stop `penstock serve` and all that it started, ever more harshly. What SIGINT alone did not end, by name."""
+    for number, seconds in ((signal.SIGINT, 60), (signal.SIGTERM, 40), (signal.SIGKILL, 10)):
+        if process.poll() is None:
+            process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+        if number == signal.SIGINT:
+            stubborn = [] if process.poll() is not None else ["penstock serve"]
+    _, alive = psutil.wait_procs(descendants(state), timeout=10)
+    stubborn += [_name(one) for one in alive]
+    for one in alive:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(alive, timeout=10)
+    return stubborn
+
+
+def descendants(state: Path) -> list[psutil.Process]:
+    """Every process that was started with this state folder, whoever its parent is now."""
+    found = []
+    for one in psutil.process_iter():
+        with suppress(psutil.Error):  # it has just ended, or is another user's
+            if one.environ().get("PENSTOCK_STATE") == str(state) and one.status() != psutil.STATUS_ZOMBIE:
+                found.append(one)
+    return found
+
+
+def _name(process: psutil.Process) -> str:
+    with suppress(psutil.NoSuchProcess):
+        return process.name()
+    return str(process.pid)
 
 
 def wait_for_banner(process: subprocess.Popen[str], out: Path) -> None:

@@ -169,3 +169,12 @@ async def until(condition: Any, seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def turns_while(work: asyncio.Future[Any]) -> int:
+    """How often the event loop turned while `work` was on its way. Blocked by it, the loop turns once or twice."""
+    turns = 0
+    while not work.done():
+        await asyncio.sleep(0)
+        turns += 1
+    return turns

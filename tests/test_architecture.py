@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -17,3 +18,14 @@ def test_loading_the_gateways_code_loads_no_model_library() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "[]" == out.stdout.strip()
+
+
+def test_no_stage_reads_or_writes_the_trail() -> None:
+    """It is the audit record's view: what steers a call are its decisions. Settle hands it to the record."""
+    readers = {
+        file.name
+        for file in (ROOT / "app" / "pipeline").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in {"trail", "note"}
+    }
+    assert {"settle.py"} == readers

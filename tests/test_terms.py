@@ -89,7 +89,7 @@ async def test_a_tenants_price_list_is_what_it_is_billed_at_and_every_row_names_
 async def test_a_row_tells_the_model_that_answered_and_what_it_cost_us() -> None:
     kit = Kit()
     goods = {"a": {"input": "1", "cached_input": "1", "output": "1"}}
-    await answered(kit.gateway(goods=goods), WHO, ask("hi"))
+    await answered(kit.gateway(costs=goods), WHO, ask("hi"))
     (row,) = kit.rows
     assert "model-a" == row.model_id
     assert Decimal(row.prompt_tokens + row.completion_tokens) / 1_000_000 == row.goods

@@ -42,7 +42,7 @@ class Recipe:
     max_steps: int = 0
 
 
-class LowRank(nn.Module):
+class LowRank(nn.Module):  # type: ignore[misc]
     """A frozen linear layer plus a trained low-rank pair: y = W x + b + SCALE * B A x."""
 
     def __init__(self, base: nn.Linear, rank: int) -> None:
@@ -139,7 +139,7 @@ def fit(
                 return
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def predict(
     model: nn.Module, ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]] | None = None, batch: int = 32
 ) -> list[Tensor]:

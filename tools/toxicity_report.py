@@ -47,7 +47,7 @@ class Report:
         self.truth = np.array([labels for _, labels in held], np.float32)
         self.clean = clean
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def logits(self, model: torch.nn.Module, texts: list[str], *, alone: bool = False) -> Floats:
         """float32 (texts, labels): of each label the highest over the text's windows.
 

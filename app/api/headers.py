@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.errors import JsonError
 from app.core import errors
 from app.core.call import REQUEST_ID, Call
+from app.core.decisions import RouteDecision
 from app.core.ports import Window
 
 log = logging.getLogger(__name__)
@@ -53,21 +54,22 @@ def rate_limits(windows: Mapping[str, Window]) -> dict[str, str]:
 
 def of_call(call: Call, *, settled: bool) -> dict[str, str]:
     """`x-penstock-*` and rate limits. The cost is known only once the call is settled: not on a stream."""
-    scrubbed = call.trail.get("scrub", {}).get("types", {})
-    looked = call.trail.get("recall", {})
+    made = call.decisions
+    scrubbed = made.scrub.types if made.scrub else {}
+    looked = made.recall.trail if made.recall else {}
     # A stream that began with a keep-alive does not know yet which pool will answer.
     sure = settled or call.first_token is not None
     facts = {
         "x-penstock-tier": call.tier,
         "x-penstock-pool": call.pool if sure else None,
         "x-penstock-region": call.region if sure else None,
-        "x-penstock-cache": CACHED.get(looked.get("result", "")),
+        "x-penstock-cache": CACHED[made.recall.result] if made.recall else None,
         "x-penstock-cache-decision": "; ".join(f"{name}={value}" for name, value in looked.items()) or None,
-        "x-penstock-guard": _found(call, "guard"),
-        "x-penstock-leak": _found(call, "leak"),
+        "x-penstock-guard": FOUND[made.guard.action] if made.guard and made.guard.action else None,
+        "x-penstock-leak": FOUND[made.leak.action] if made.leak else None,
         "x-penstock-scrubbed": ",".join(f"{kind}={n}" for kind, n in sorted(scrubbed.items())) or "none",
-        "x-penstock-complexity": call.trail.get("route", {}).get("score"),
-        "x-penstock-route": _decision(call),
+        "x-penstock-complexity": made.route.trail.get("score") if made.route else None,
+        "x-penstock-route": _decision(made.route),
         "x-penstock-call": call.id,
         "x-penstock-cost": call.cost if settled else None,
     }
@@ -75,16 +77,11 @@ def of_call(call: Call, *, settled: bool) -> dict[str, str]:
     return {name: str(v) for name, v in facts.items() if v is not None} | rate_limits(call.windows)
 
 
-def _found(call: Call, stage: str) -> str | None:
-    return FOUND.get(call.trail.get(stage, {}).get("action", ""))
-
-
-def _decision(call: Call) -> str | None:
+def _decision(route: RouteDecision | None) -> str | None:
     """Why this tier, of an `auto` call: `score=0.0312; above=0; by=score`."""
-    route = call.trail.get("route", {})
-    if "by" not in route:
+    if route is None or route.by is None or route.score is None:
         return None
-    return f"score={route['score']}; above={route['threshold']:g}; by={route['by']}"
+    return f"score={round(route.score, 4)}; above={route.threshold:g}; by={route.by}"
 
 
 class Stamp:

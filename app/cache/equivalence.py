@@ -20,7 +20,7 @@ _TOKEN = re.compile(
 )
 """Words, numbers, placeholders and signs that count; the marks between them do not."""
 _NUMBER = re.compile(r"(?:(?<!\w)-)?\d+(?:[.,:/]\d+)*%?")
-_LISTED = re.compile(r"^\s*\d+[.)]\s+", re.MULTILINE)
+_LISTED = re.compile(r"^[ \t]*\d+[.)]\s+", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*(?:_\w+)?>")
 _NEGATION = re.compile(
     r"\b(?:no|not|never|none|neither|nor|cannot|without|false|incorrect|wrong|unable|impossible|\w+n['\u2019]t)\b",

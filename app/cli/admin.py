@@ -17,7 +17,17 @@ import typer
 from app.cli import output
 from app.cli.client import AdminError, Client
 
-DEFAULT = Path("serve_config.yaml")
+EXAMPLES = Path(__file__).parents[1] / "config/examples"
+"""The config files that come with the installation: a checkout's `configs`."""
+
+
+def default_file() -> Path:
+    """What a command that is given no file works on: this folder's serve_config.yaml, else the packaged local.yaml."""
+    own = Path("serve_config.yaml")
+    return own if own.exists() else EXAMPLES / "local.yaml"
+
+
+DEFAULT = default_file()
 Work = Callable[..., None]
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 """From the terms that were to those that are asked for."""

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from app.config import Config, Port, VllmPool
+from itertools import pairwise
 
-USES = {
-    "admit": ("ledger",),
-    "scrub": ("scrubber",),
-    "guard": ("guard",),
-    "recall": ("encoder", "cache", "paraphrase"),
-    "route": ("complexity",),
-    "moderate": ("moderator",),
-    "remember": ("cache",),
-    "settle": ("ledger",),
-}
-"""Stage -> the ports it asks."""
+from app.config import Config, Port, VllmPool
+from app.config.ports import ports_of
+from app.config.stage_order import running
 
 
 def where(port: Port) -> str:
@@ -35,8 +27,8 @@ def lines(config: Config) -> list[tuple[int, str]]:
     """The graph as (depth, text), top down in the order a call passes."""
     graph, policy = config.graph, config.policy
     out = [(0, "call")]
-    for stage in policy.stages:
-        ports = [p for p in USES.get(stage, ()) if p in graph.ports]
+    for stage in running(policy):
+        ports = [p for p in ports_of(stage) if p in graph.ports]
         asked = "; ".join(f"{p}: {graph.ports[p].adapter} ({where(graph.ports[p])})" for p in ports)
         out.append((1, f"{stage}  {asked}".rstrip()))
         if stage == "generate":
@@ -53,11 +45,12 @@ def lines(config: Config) -> list[tuple[int, str]]:
 def mermaid(config: Config) -> str:
     """The graph as a Mermaid flowchart."""
     graph, policy = config.graph, config.policy
-    out = ["flowchart LR", "  client([client]) --> " + policy.stages[0], "  subgraph Gateway", "    direction LR"]
-    out += [f"    {a} --> {b}" for a, b in zip(policy.stages, policy.stages[1:], strict=False)]
-    out += ["  end", f"  {policy.stages[-1]} --> answer([answer])"]
-    for stage in policy.stages:
-        for port in USES.get(stage, ()):
+    stages = running(policy)
+    out = ["flowchart LR", "  client([client]) --> " + stages[0], "  subgraph Gateway", "    direction LR"]
+    out += [f"    {a} --> {b}" for a, b in pairwise(stages)]
+    out += ["  end", f"  {stages[-1]} --> answer([answer])"]
+    for stage in stages:
+        for port in ports_of(stage):
             if port == "ledger":
                 out.append(f"  {stage} -.-> ledger[(ledger)]")
             elif port in graph.ports:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from app.cli import audit, batch, billing, cache, keys, route, tenants
-from app.cli.admin import DEFAULT, command
+from app.cli.admin import DEFAULT, EXAMPLES, command
 from app.cli.output import err, fail, out
 from app.config import Config, ConfigError, Graph, Policy, VllmPool, load_file
 from app.config.renamed import migrate
@@ -80,6 +80,15 @@ def config_migrate(file: File = DEFAULT) -> None:
         fail(f"{file}: {error}")
     for line in renamed or ["nothing to rename"]:
         out.print(escape(line))
+
+
+@config_app.command("example")
+def config_example(name: Annotated[str, typer.Argument(help="local, gpu or disaggregated.")] = "local") -> None:
+    """Print a config file to start from: `penstock config example > serve_config.yaml`."""
+    names = sorted(file.stem for file in EXAMPLES.glob("*.yaml"))
+    if name not in names:
+        fail(f"no example `{name}`: choose from {', '.join(names)}")
+    sys.stdout.write((EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 @app.command()

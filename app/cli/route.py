@@ -16,7 +16,7 @@ import typer
 import yaml
 
 from app.cli import output
-from app.cli.admin import DEFAULT, CommandContext, command
+from app.cli.admin import DEFAULT, EXAMPLES, CommandContext, command
 from app.config import Config, ConfigError, load_file
 from app.models.errors import ModelError
 from app.routing.calibration import Cut, cuts
@@ -40,7 +40,9 @@ def calibrate(
     since: Annotated[str, typer.Option(help="Of the audit: from 2026-01-31 or 7d ago.")] = "7d",
     write: Annotated[bool, typer.Option("--write", help="Put the thresholds into the file of --config.")] = False,
 ) -> None:
-    """Find the tiers' `above` that split your own traffic as --share says."""
+    """Find the tiers' `min_complexity` that split your own traffic as --share says."""
+    if write and ctx.config.parent == EXAMPLES:
+        output.fail("the packaged config is not written to: `penstock config example > serve_config.yaml` first")
     config = _loaded(ctx.config)
     names = sorted(config.policy.tiers, key=lambda name: config.policy.tiers[name].min_complexity)
     try:
@@ -158,7 +160,7 @@ def _print(names: list[str], found: Iterable[Cut], config: Config, count: int) -
         error = 1.96 * math.sqrt(cut.got * (1 - cut.got) / count)
         was = config.policy.tiers[name].min_complexity
         rows.append((name, f"{was:g}", f"{cut.min_complexity:g}", f"{cut.wanted:.1%}", f"{cut.got:.1%} ± {error:.1%}"))
-    output.table(("tier", "above was", "above", "wanted", "of the sample"), rows)
+    output.table(("tier", "min_complexity was", "min_complexity", "wanted", "of the sample"), rows)
     output.line(f"{count} scores{': few; a share of some percent needs more' if count < FEW else ''}")
 
 
@@ -174,11 +176,11 @@ def _loaded(file: Path) -> Config:
 
 
 def rewrite(file: Path, above: dict[str, float]) -> None:
-    """Change only the numbers behind `above:` of these tiers; comments and layout stay. Raises ConfigError."""
+    """Change only the numbers behind `min_complexity:` of these tiers; comments and layout stay. Raises ConfigError."""
     text = file.read_text(encoding="utf-8")
     places = dict(_places(yaml.compose(text, yaml.SafeLoader)))
     if missing := sorted(set(above) - set(places)):
-        msg = f"{file}: no `above` written out for {', '.join(missing)}: set it by hand"
+        msg = f"{file}: no `min_complexity` written out for {', '.join(missing)}: set it by hand"
         raise ConfigError(msg)
     for name in sorted(above, key=lambda name: -places[name][0]):
         start, end = places[name]
@@ -190,7 +192,7 @@ def rewrite(file: Path, above: dict[str, float]) -> None:
 
 
 def _places(node: yaml.Node | None) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Tier -> where in the text the number behind its `above` stands."""
+    """Tier -> where in the text the number behind its `min_complexity` stands."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
             yield from _places(item)

@@ -5,39 +5,13 @@ A config may also name one of your own as `package.module:Class`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-ADAPTERS: dict[str, dict[str, str]] = {
-    "encoder": {
-        "minilm": "app.models.encoder:MiniLMEncoder",
-        "fake": "app.testing.fakes:FakeEncoder",
-    },
-    "scrubber": {
-        "presidio": "app.privacy.presidio.scrubber:PresidioScrubber",
-        "fake": "app.testing.fakes:FakeScrubber",
-    },
-    "guard": {
-        "onnx": "app.safety.injection:OnnxInjection",
-        "fake": "app.testing.fakes:FakeClassifier",
-    },
-    "complexity": {
-        "linear": "app.routing.complexity:LinearComplexity",
-        "fake": "app.testing.fakes:FakeComplexity",
-    },
-    "moderator": {
-        "detoxify": "app.safety.detoxify:DetoxifyClassifier",
-        "fake": "app.testing.fakes:FakeClassifier",
-    },
-    "cache": {
-        "faiss": "app.cache.faiss.index:FaissIndex",
-        "fake": "app.testing.fakes:FakeIndex",
-    },
-    "paraphrase": {
-        "minilm": "app.cache.paraphrase.judge:MiniLMParaphraseJudge",
-        "fake": "app.testing.fakes:FakeParaphraseJudge",
-    },
-}
+from app.config.ports import PORTS
+
+ADAPTERS: Mapping[str, Mapping[str, str]] = {name: spec.adapters for name, spec in PORTS.items()}
 
 
 def load(port: str, adapter: str) -> Any:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from app.config.adapters import ADAPTERS, load
 from app.config.base import Strict, choose
 from app.config.policy import Policy
+from app.config.ports import PORTS, PortSpec
 
 
 class Scale(Strict):
@@ -119,18 +120,20 @@ class State(Strict):
     development_key: bool = False
 
 
-class Graph(Strict):
-    """What stands in the graph. `args` of the Serve application."""
+def _key(spec: PortSpec) -> Any:
+    """A port's field in the graph: its type and its default."""
+    return (Port | None, Field(default=None, description=spec.optional)) if spec.optional else (Port, ...)
 
-    encoder: Port
-    scrubber: Port
-    guard: Port
-    complexity: Port
-    moderator: Port
-    cache: Port
-    paraphrase: Port | None = Field(
-        default=None, description="what compares a question with the cache's hits; None: the cosine alone decides"
-    )
+
+if TYPE_CHECKING:
+    PortKeys = Strict
+else:
+    PortKeys = create_model("PortKeys", __base__=Strict, **{name: _key(spec) for name, spec in PORTS.items()})
+
+
+class Graph(PortKeys):
+    """What stands in the graph. `args` of the Serve application. One key for each port of the table, and these."""
+
     pools: dict[str, Pool]
     tokenizer: str | None = Field(
         default=None, description="the model whose tokenizer counts prompts in the gateway; None estimates by length"
@@ -147,25 +150,34 @@ class Graph(Strict):
     @property
     def ports(self) -> Mapping[str, Port]:
         """The ports in the graph, by name."""
-        ports = ((name, getattr(self, name)) for name in ADAPTERS)
+        ports = ((name, self.configured(name)) for name in PORTS)
         return {name: self._told(name, port) for name, port in ports if port is not None}
+
+    def configured(self, name: str) -> Port | None:
+        """A port as the config has it; None where it leaves an optional one out."""
+        port: Port | None = getattr(self, name)
+        return port
 
     def _told(self, name: str, port: Port) -> Port:
         """A cache that asks whose vectors it keeps is told, so that it never reads another encoder's."""
         known = port.adapter in ADAPTERS[name] or ":" in port.adapter
-        if name != "cache" or not known or "encoder" not in inspect.signature(load(name, port.adapter)).parameters:
+        encoder = self.configured("encoder")
+        if name != "cache" or not known or encoder is None:
             return port
-        encoder = str(self.encoder.options.get("model", self.encoder.adapter))
-        return port.model_copy(update={"options": {"encoder": encoder, **port.options}})
+        if "encoder" not in inspect.signature(load(name, port.adapter)).parameters:
+            return port
+        model = str(encoder.options.get("model", encoder.adapter))
+        return port.model_copy(update={"options": {"encoder": model, **port.options}})
 
     @model_validator(mode="after")
     def _fits(self) -> Graph:
         for name, port in self.ports.items():
             _check_adapter(name, port)
-        scale = self.cache.deployment
-        if self.cache.placement == "deployment" and (scale.num_replicas != 1 or scale.autoscaling_config):
-            msg = "cache.deployment: keep one replica: each replica would hold an index of its own"
-            raise ValueError(msg)
+            scale = port.deployment
+            several = port.placement == "deployment" and (scale.num_replicas != 1 or scale.autoscaling_config)
+            if PORTS[name].single and several:
+                msg = f"{name}.deployment: keep one replica: each replica would hold an index of its own"
+                raise ValueError(msg)
         if not self.pools:
             msg = "pools: name at least one"
             raise ValueError(msg)

@@ -78,7 +78,7 @@ class Scrub(Strict):
 
     mode: `placeholder` (`<PERSON_1>`, put back in the answer), `redact` (`<PERSON>`), `hash` (`<PERSON_a1b2c3d4>`, the
     same in every call of a tenant), `synthetic` (a stand-in of the same kind, put back in the answer) or `block` (the
-    call is refused). tools: whether descriptions and values in tools and JSON schemas are scrubbed too.
+    call is refused). tools: whether tools and JSON schemas are scrubbed too.
     A tenant's `safety` stands over mode and types.
     """
 

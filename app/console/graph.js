@@ -4,7 +4,7 @@ import { ask, keys } from "./api.js";
 import { byId, el, percent, say, svg, table } from "./dom.js";
 
 const EVERY = 2000;
-const [WIDE, STAGE, TIER_Y, POOL_Y, HIGH] = [1200, 96, 150, 250, 372];
+const [WIDE, GAP, TIER_Y, POOL_Y, HIGH] = [1200, 12, 150, 250, 372];
 let timer = 0;
 
 const word = (thing) => (thing.answers ? (thing.rests ? "rests after a failure" : "answers") : "does not answer");
@@ -27,16 +27,17 @@ function draw(graph) {
   const poolX = new Map(pools.map((pool, at) => [pool.name, spread(pools.length, at)]));
   const stageX = (name) => spread(stages.length, Math.max(0, stages.findIndex((stage) => stage.name === name)));
   const width = Math.min(260, WIDE / pools.length - 16);
+  const stageWidth = Math.min(96, WIDE / stages.length - GAP);
   return svg("svg", { class: "graph", viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img",
     "aria-label": `${stages.length} stages, ${tiers.length} tiers, ${pools.length} pools; the tables below say the same` },
     stages.slice(1).map((_, at) => svg("path", { class: "edge",
-      d: `M${spread(stages.length, at) + STAGE / 2} 46 H${spread(stages.length, at + 1) - STAGE / 2}` })),
+      d: `M${spread(stages.length, at) + stageWidth / 2} 46 H${spread(stages.length, at + 1) - stageWidth / 2}` })),
     tiers.map((tier) => line(stageX("generate"), 70, tierX.get(tier.name), TIER_Y)),
     tiers.flatMap((tier) => Object.keys(tier.pools).map((pool) => line(
       tierX.get(tier.name), TIER_Y + 44, poolX.get(pool), POOL_Y))),
-    stages.map((stage, at) => box(spread(stages.length, at), 22, STAGE, 48, stage.answers ? "ok" : "bad",
+    stages.map((stage, at) => box(spread(stages.length, at), 22, stageWidth, 48, stage.answers ? "ok" : "bad",
       [stage.name, stage.needs.join(", ")])),
-    tiers.map((tier) => box(tierX.get(tier.name), TIER_Y, 150, 44, "", [tier.name, `complexity ≥ ${tier.above}`])),
+    tiers.map((tier) => box(tierX.get(tier.name), TIER_Y, 150, 44, "", [tier.name, `complexity ≥ ${tier.min_complexity}`])),
     pools.map((pool) => box(poolX.get(pool.name), POOL_Y, width, 104, mood(pool), [
       pool.name, pool.model, `${pool.region}, ${pool.kind}`, `${pool.calls_per_minute} calls/min`,
       `${percent(pool.failed_share)} failed`])));

@@ -16,7 +16,7 @@ export async function loadModels() {
   const chats = new Set(["auto", ...graph.tiers.map((tier) => tier.name), ...graph.pools.map((pool) => pool.model)]);
   const names = data.map((model) => model.id).filter((id) => chats.has(id));
   select.replaceChildren(...names.map((id) => el("option", { value: id, selected: id === wanted }, id)));
-  stages = graph.stages.map((stage) => stage.name);
+  stages = graph.stages;
 }
 
 function show(role, text) {

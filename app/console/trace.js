@@ -3,7 +3,7 @@
 import { el, money, ms, svg, tile } from "./dom.js";
 
 export const STAGES = ["admit", "scrub", "guard", "recall", "route", "generate", "moderate", "remember", "restore",
-  "settle"];
+  "settle"].map((name) => ({ name, built_in: false }));
 
 const listed = (counts) => Object.entries(counts ?? {}).map(([name, n]) => `${name} ${n}`).join(", ");
 const highest = (scores) => Object.entries(scores).filter(([, score]) => typeof score === "number")
@@ -21,6 +21,8 @@ const SAID = {
     : `complexity ${did.score} ≥ ${did.threshold}: tier ${did.tier}`),
   generate: (did) => `pool ${did.pool}, failovers ${did.attempts - 1}`,
   moderate: (did) => `${did.stopped ? `stopped by ${did.stopped}; ` : ""}highest ${highest(did)}`,
+  screen: (did) => `highest ${highest(did)}`,
+  leak: (did) => `instructions repeated, ${did.action === "block" ? "refused" : FOUND[did.action]}`,
   remember: (did) => (did.stored ? "stored" : "not stored"),
 };
 
@@ -51,7 +53,8 @@ function bar(stage, call, total) {
 export function drawTrace(call, stages = STAGES) {
   const total = Math.max(call.latency * 1000, 0.001);
   const seen = { ...call, trail: call.trail ?? {} };
-  const rows = stages.map((stage) => {
+  // Built-in stages have a row where they decided something.
+  const rows = stages.filter((stage) => !stage.built_in || seen.trail[stage.name]).map(({ name: stage }) => {
     const time = seen.trail.timing?.[stage];
     return el("tr", { "data-stage": stage, class: call.refused_by === stage ? "refused" : null },
       el("th", { scope: "row" }, stage),

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.core.decisions import Decisions
 from app.core.events import Message, Usage
 from app.core.ports import Encoder, Principal, Reservation, Vector, Window
 from app.core.vault import Vault
@@ -66,7 +67,7 @@ class Call:
     screen: what the caller wants done with its own text when the moderator flags it: score | block; None: not judged.
     partition: where in the semantic cache its answer may be kept. trial: what the cache is unsure of and learns from.
     messages: as the caller sent them; seen: as the engine sees them, set before the stages that answer.
-    traceparent: the caller's W3C trace header. trail: what each stage decided, by stage; facts and counts, never text.
+    traceparent: the caller's W3C trace header. decisions: what each stage decided; each stage writes its own.
     """
 
     id: str
@@ -105,13 +106,14 @@ class Call:
     hit: bool = False
     usage: Usage = field(default_factory=Usage)
     cost: str = "0"
-    trail: dict[str, dict[str, Any]] = field(default_factory=dict)
+    decisions: Decisions = field(default_factory=Decisions)
     _tasks: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
     _embedded: tuple[str, asyncio.Task[Vector]] | None = None
 
-    def note(self, stage: str, **facts: Any) -> None:
-        """Add facts to the trail. Never text of the caller or the model."""
-        self.trail.setdefault(stage, {}).update(facts)
+    @property
+    def trail(self) -> dict[str, dict[str, Any]]:
+        """What each stage decided, by stage, as the audit record keeps it: a view of `decisions`."""
+        return self.decisions.trail
 
     def timed(self, stage: str) -> Timed:
         """`with call.timed("scrub"):` around what makes the call wait; adds to the stage's span."""

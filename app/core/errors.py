@@ -304,6 +304,17 @@ def engine_lost(what: str = "") -> ApiError:
     )
 
 
+def engines_lost() -> ApiError:
+    """The request was in two engines when they were lost. Waiting is useless."""
+    return ApiError(
+        400,
+        "This request was on its way in two engines when they were lost, and is given to no other one. "
+        "Change it (its schema or its messages) before you send it again.",
+        code="request_lost_engines",
+        headers={"x-should-retry": "false"},
+    )
+
+
 def no_pool(tier: str) -> ApiError:
     return ApiError(
         503,

@@ -16,6 +16,9 @@ class Recent(Generic[T]):
         self._most = most
         self._found: OrderedDict[bytes, T] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def __contains__(self, text: str) -> bool:
         return _digest(text) in self._found
 
@@ -23,6 +26,13 @@ class Recent(Generic[T]):
         digest = _digest(text)
         self._found.move_to_end(digest)
         return self._found[digest]
+
+    def get(self, text: str, default: T) -> T:
+        """What was found out of this text, or `default`."""
+        try:
+            return self[text]
+        except KeyError:
+            return default
 
     def __setitem__(self, text: str, found: T) -> None:
         self._found[_digest(text)] = found

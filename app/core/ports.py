@@ -39,11 +39,16 @@ class Generation:
     background: bool = False
 
 
+REPLICA_LOST = "replica_lost"
+"""The code of a (retryable) EngineError after which the engine itself is gone: the request may be why."""
+
+
 class EngineError(Exception):
     """An engine could not answer.
 
     retryable: another pool may succeed (dead, overloaded, timed out). False: the request itself is at fault.
-    code: OpenAI's error code when known, e.g. `context_length_exceeded`.
+    code: OpenAI's error code when known, e.g. `context_length_exceeded`; REPLICA_LOST where the engine went away with
+    this request in it.
     """
 
     def __init__(self, message: str, *, retryable: bool, code: str | None = None, param: str | None = None) -> None:

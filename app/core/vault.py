@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Protocol
@@ -18,6 +18,9 @@ import orjson
 from app.core.ports import Span
 
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_\d+>")
+IDENTIFIER = 64
+"""Characters of an identifier: what OpenAI's and Anthropic's APIs take."""
+_NO_IDENTIFIER = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class Naming(Protocol):
@@ -47,6 +50,7 @@ class Vault:
         self._originals: dict[str, str] = {}
         self._counts: dict[str, int] = {}
         self._taken: set[str] = set()
+        self._identifiers: dict[str, str] = {}
         self._restored: dict[bool, Names] = {}
 
     @property
@@ -59,6 +63,20 @@ class Vault:
         """Name -> original, of those that are put back."""
         return self._originals
 
+    @property
+    def identifiers(self) -> Mapping[str, str]:
+        """Identifier as the engine knows it -> as the caller wrote it. They come back in every mode."""
+        return self._identifiers
+
+    def identify(self, original: str, hidden: str, taken: Container[str]) -> str:
+        """`hidden` as an identifier: letters, digits, `_` and `-`, at most 64. taken: identifiers of the request."""
+        name = plain = _NO_IDENTIFIER.sub("", hidden)[:IDENTIFIER] or "name"
+        at = 2
+        while name in taken or self._identifiers.get(name, original) != original:
+            name, at = f"{plain[: IDENTIFIER - 8]}_{at}", at + 1
+        self._identifiers[name] = original
+        return name
+
     def reserve(self, texts: Iterable[str]) -> None:
         """Keep placeholders that the caller wrote literally out of use, so they are never 'restored'."""
         for text in texts:
@@ -69,7 +87,7 @@ class Vault:
         """`text` with each span replaced. Spans sorted, not overlapping, as ports.Scrubber returns them."""
         parts, at = [], 0
         for span in spans:
-            parts += [text[at : span.start], self._name(text[span.start : span.end], span.type)]
+            parts += [text[at : span.start], self.name(text[span.start : span.end], span.type)]
             at = span.end
         return "".join([*parts, text[at:]])
 
@@ -85,7 +103,8 @@ class Vault:
         words = frozenset(parts.keys() - self._originals.keys())
         return Names({_quoted(name): _quoted(original) for name, original in both.items()} if quoted else both, words)
 
-    def _name(self, original: str, kind: str) -> str:
+    def name(self, original: str, kind: str) -> str:
+        """What this original is called instead, now and later."""
         known = self._names.get((original, kind))
         if known:
             return known

@@ -18,14 +18,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from app.core.call import Call
+from app.core.decisions import Decisions
 from app.core.ports import Stock, UsageRow
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 10, 30, 60, 120, 300)
 """Of a whole call, and of its first token."""
 MOMENTS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10)
 """Of one stage, and from one token to the next."""
-FINDERS = ("guard", "leak")
-"""Stages whose finding may let a call pass: it is flagged, or its key throttled."""
 BOOT_CLOCK = 2.0
 """Seconds by which a process may seem younger than it is: the kernel tells its boot time in whole seconds."""
 
@@ -109,8 +108,9 @@ class Metrics:
     def observe(self, row: UsageRow, call: Call | None = None) -> None:
         """Count one call. Its stages' and tokens' times come from `call`. A batch's calls have no time to keep to."""
         tier = row.tier or "none"
-        self._count(row, tier)
-        self._judge_pools(row)
+        made = call.decisions if call else Decisions()
+        self._count(row, tier, made)
+        self._judge_pools(row, made)
         if row.batch:
             return
         self._latency.labels(tier, row.outcome).observe(row.latency)
@@ -119,27 +119,27 @@ class Metrics:
         if call is not None:
             self._time(row, tier, call)
 
-    def _count(self, row: UsageRow, tier: str) -> None:
+    def _count(self, row: UsageRow, tier: str, made: Decisions) -> None:
         self._calls.labels(tier, row.outcome).inc()
         self._cost.labels(tier).inc(float(row.cost))
         self._goods.labels(tier).inc(float(row.goods))
-        for stage in FINDERS:
-            if action := row.trail.get(stage, {}).get("action"):
-                self._findings.labels(stage, action).inc()
+        for stage, found in (("guard", made.guard), ("leak", made.leak)):
+            if found and found.action:
+                self._findings.labels(stage, found.action).inc()
         if row.refused_by and not row.refused_by.endswith(".throttle"):
             self._refusals.labels(row.refused_by).inc()
-        if by := row.trail.get("route", {}).get("by"):
-            self._routes.labels(tier, by).inc()
-            self._drift.set(row.trail["route"].get("drift", 0))
-        if lookup := row.trail.get("recall", {}).get("result"):
-            self._cache.labels(lookup).inc()
+        if made.route and made.route.by:
+            self._routes.labels(tier, made.route.by).inc()
+            self._drift.set(round(made.route.drift, 4))
+        if made.recall:
+            self._cache.labels(made.recall.result).inc()
         kinds = {"input": max(0, row.prompt_tokens - row.cached_tokens), "cached_input": row.cached_tokens}
         for kind, tokens in {**kinds, "output": row.completion_tokens}.items():
             self._tokens.labels(kind, tier).inc(tokens)
 
-    def _judge_pools(self, row: UsageRow) -> None:
-        asked = row.trail.get("generate", {}).get("attempts", 0)
-        tried = row.trail.get("route", {}).get("pools", ())[:asked]
+    def _judge_pools(self, row: UsageRow, made: Decisions) -> None:
+        asked = made.generate.attempts if made.generate else 0
+        tried = made.route.pools[:asked] if made.route else ()
         for pool in tried[:-1] if row.pool else tried:
             self._failovers.labels(pool).inc()
             self._pools.labels(pool).set(0)

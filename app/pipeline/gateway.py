@@ -13,26 +13,19 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from app.config import Graph, Policy, check
+from app.config.ports import LEDGER, ports_of
+from app.config.stage_order import running
 from app.core import errors
 from app.core.call import CALL_ID, BatchLine, Call
 from app.core.events import Prompt
 from app.core.ports import Principal
 from app.core.stage import Events, Pipe
-from app.pipeline.build import Ports, build, judging
+from app.pipeline.build import build, judging
+from app.pipeline.ports import Ports
 from app.routing.catalog import Health, ModelCatalog
 
 GRACE = 120.0
 """Seconds after a call's deadline in which it is settled; then its reservation is given up for lost."""
-
-NEEDS: Mapping[str, tuple[str, ...]] = {
-    "admit": ("ledger",),
-    "scrub": ("scrubber",),
-    "guard": ("guard",),
-    "recall": ("encoder", "cache", "paraphrase"),
-    "route": ("encoder", "complexity"),
-    "moderate": ("moderator",),
-}
-"""The ports that a stage asks, where the graph has them."""
 
 
 class Answers(Protocol):
@@ -43,7 +36,7 @@ class Answers(Protocol):
 
 @dataclass
 class Gateway:
-    """`services` and `graph` are fixed for the process; `policy`, `menu`, `pipe` and `health` follow `apply`."""
+    """`ports` and `graph` are fixed for the process; `policy`, `catalog`, `pipe` and `health` follow `apply`."""
 
     graph: Graph
     ports: Ports
@@ -105,15 +98,13 @@ class Gateway:
         return hasattr(self, "policy")
 
     def needs(self, stage: str) -> tuple[str, ...]:
-        """The ports that a stage asks."""
-        return tuple(name for name in NEEDS.get(stage, ()) if name != "paraphrase" or self.graph.paraphrase)
+        """The ports that a stage asks, of those that the graph has."""
+        return tuple(name for name in ports_of(stage) if name == LEDGER or name in self.graph.ports)
 
     async def pulse(self) -> dict[str, bool]:
         """Whether each thing that the configured stages need answers now: ports by name, pools as `pool NAME`."""
-        ports = {need for stage in self.policy.stages for need in self.needs(stage)}
-        things: dict[str, object] = {
-            name: getattr(self.ports, "index" if name == "cache" else name) for name in sorted(ports)
-        }
+        ports = {need for stage in running(self.policy) for need in self.needs(stage)}
+        things: dict[str, object] = {name: self.ports[name] for name in sorted(ports)}
         things |= {f"pool {name}": self.ports.engines[name] for name in self.catalog.context}
         answers = await asyncio.gather(*(_ready(thing) for thing in things.values()))
         return dict(zip(things, answers, strict=True))

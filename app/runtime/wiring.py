@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from app.config import ConfigError, FakePool, Graph, Pool, UpstreamPool
 from app.config.adapters import load
+from app.config.ports import PORTS
 from app.core.ports import Authenticator, Contents, Engine, Ledger, SettlementOutbox
 from app.engines.tokenizer import Vocabulary, estimate
 from app.engines.upstream import UpstreamEngine
-from app.pipeline.build import Ports
-from app.pipeline.stages.settle import Observe
+from app.pipeline.ports import Observe, Ports
 from app.testing.fakes import FakeEngine
 
 
@@ -51,14 +52,11 @@ def wire(
     given = ports or {}
     vocabulary = Vocabulary(graph.tokenizer) if graph.tokenizer else None
     made = {name: given[name] if name in given else inline(graph, name) for name in graph.ports}
+    named = {PORTS[name].attribute or name: port for name, port in made.items()}
+    fields = {field.name for field in dataclasses.fields(Ports)}
     return Ports(
-        encoder=made["encoder"],
-        scrubber=made["scrubber"],
-        guard=made["guard"],
-        complexity=made["complexity"],
-        moderator=made["moderator"],
-        index=made["cache"],
-        paraphrase=made.get("paraphrase"),
+        **{name: port for name, port in named.items() if name in fields},
+        others={name: port for name, port in named.items() if name not in fields},
         key=runtime.pseudonym_key,
         engines={name: (engines or {}).get(name) or engine(name, pool) for name, pool in graph.pools.items()},
         authenticator=runtime.authenticator,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any
 
 from app.core.events import Message, Prompt
@@ -21,6 +21,8 @@ said before: whoever sends those could as well write the system prompt.
 RESULTS = frozenset({"tool", "function"})
 MOST = 8
 """Pastes of one message that are judged apart; further ones are judged with the whole alone."""
+SHARE = 2
+"""Times the message's length that its pastes have together: nested tags hold the same words again and again."""
 SHORT = 20
 """A paste of fewer characters holds no order."""
 NESTED = 3
@@ -44,22 +46,51 @@ def _pieces(message: Message) -> Iterator[str]:
         text = said
     if text:
         yield text
-    apart = (piece for piece in pastes(text, message.breaks) if SHORT <= len(piece.strip()) < len(text))
-    yield from islice(dict.fromkeys(apart), MOST)
+    yield from _apart(text, message.breaks)
 
 
-def pastes(text: str, breaks: Iterable[int] = ()) -> Iterator[str]:
-    """What stands between fences (three backquotes, tildes or quotes) or in a tag, and the parts that a client sent."""
+def _apart(text: str, breaks: Iterable[int]) -> Iterator[str]:
+    """The pastes that are judged by themselves: each once, at most MOST, together at most SHARE times the message."""
+    seen: set[str] = set()
+    left = SHARE * len(text)
+    for start, end in pastes(text, breaks):
+        if end - start < SHORT or end - start >= len(text):
+            continue
+        left -= end - start
+        if left < 0:
+            return
+        piece = text[start:end]
+        if piece in seen or len(piece.strip()) < SHORT:
+            continue
+        seen.add(piece)
+        yield piece
+        if len(seen) == MOST:
+            return
+
+
+def pastes(text: str, breaks: Iterable[int] = ()) -> Iterator[tuple[int, int]]:
+    """[start, end) of what stands between fences (three backquotes, tildes or quotes) or in a tag, and of the parts
+    that a client sent. Places and no texts: of nested tags each is nearly as long as the whole.
+    """
     cuts = [0, *breaks, len(text)]
     if len(cuts) > len((0, 0)):
-        yield from (text[start:end] for start, end in pairwise(cuts))
+        yield from pairwise(cuts)
     for fence in _FENCES:
-        if fence in text:
-            yield from text.split(fence)[1::2]
+        yield from _fenced(text, fence)
     yield from _tagged(text)
 
 
-def _tagged(text: str) -> Iterator[str]:
+def _fenced(text: str, fence: str) -> Iterator[tuple[int, int]]:
+    """Between the first and the second fence, the third and the fourth, and from the last to the end if it is open."""
+    opened = text.find(fence)
+    while opened >= 0:
+        start = opened + len(fence)
+        end = text.find(fence, start)
+        yield start, len(text) if end < 0 else end
+        opened = -1 if end < 0 else text.find(fence, end + len(fence))
+
+
+def _tagged(text: str) -> Iterator[tuple[int, int]]:
     """Of nested elements of one name the innermost."""
     opened: dict[str, int] = {}
     for tag in _TAG.finditer(text):
@@ -67,7 +98,7 @@ def _tagged(text: str) -> Iterator[str]:
         if not tag[1]:
             opened[name] = tag.end()
         elif name in opened:
-            yield text[opened.pop(name) : tag.start()]
+            yield opened.pop(name), tag.start()
 
 
 def strings(text: str, depth: int = NESTED) -> str | None:

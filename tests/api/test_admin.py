@@ -31,6 +31,7 @@ from app.installation.secrets import Secrets
 from app.tenancy.admin import AdminService
 from app.tenancy.authenticator import Authenticator
 from tests.contracts.ledger_kit import START, Clock, row
+from tests.examples import examples
 from tests.kit import free_port
 
 SECRETS = Secrets("an installation's secret, long enough")
@@ -459,7 +460,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(terms=JSON | st.dictionaries(st.sampled_from(["budget", "burst", "models", "per_model", "regions"]), JSON))
 def test_no_terms_whatever_they_are_break_the_server(admin: Admin, terms: Any) -> None:
     sent = json.dumps({"id": f"tenant-{next(NUMBERS)}", "terms": terms}).encode("utf-8", "replace")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.kit import KEY, Kit, serving
 
 HI = [{"role": "user", "content": "hi"}]
@@ -148,7 +149,7 @@ FIELDS = ["model", "messages", "stream", "stream_options", "n", "stop", "seed", 
           "logprobs", "top_logprobs", "logit_bias", "response_format", "tools", "metadata"]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON))
 def test_no_json_whatever_makes_a_500(http: httpx.Client, body: dict[str, Any]) -> None:
     answer = http.post(CHAT, json={"model": "auto", "messages": HI, **body})

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from app.api.ops.console import FILES
 from tests.console_kit import Site, standing
+from tests.examples import examples
 
 CALL = "x-penstock-call"
 SECRET = "Ada Lovelace"
@@ -92,7 +93,7 @@ def test_another_tenants_call_is_as_unknown_as_one_that_never_was(site: Site, ac
         assert (404, "call_not_found") == (answer.status_code, answer.json()["error"]["code"])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(call=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300))
 def test_no_id_whatever_it_is_breaks_the_server(site: Site, acme: str, call: str) -> None:
     path = "".join(f"%{byte:02X}" for byte in call.encode())
@@ -105,10 +106,11 @@ def test_no_id_whatever_it_is_breaks_the_server(site: Site, acme: str, call: str
 def test_the_graph_tells_stages_in_order_tiers_and_pools_that_answer(site: Site, acme: str) -> None:
     graph = site.get("/v1/penstock/graph", acme).json()
     names = [stage["name"] for stage in graph["stages"]]
-    assert (["admit", "scrub", "guard"], "settle") == (names[:3], names[-1])
+    assert (["admit", "overlap", "scrub", "guard", "screen", "confide"], "settle") == (names[:6], names[-1])
+    assert ["overlap", "screen", "confide", "leak"] == [s["name"] for s in graph["stages"] if s["built_in"]]
     assert all(stage["answers"] for stage in graph["stages"])
     assert [("small", 0.0, {"a": 1.0}), ("large", 0.5, {"b": 1.0})] == [
-        (tier["name"], tier["above"], tier["pools"]) for tier in graph["tiers"]
+        (tier["name"], tier["min_complexity"], tier["pools"]) for tier in graph["tiers"]
     ]
     (a, b) = graph["pools"]
     assert ("a", "model-a", "local", ["small"], True, False) == (

@@ -150,8 +150,10 @@ def test_graph_and_usage_draw_what_the_gateway_tells(page: Page, key: str) -> No
     sign_in(page, key)
     send(page, "Something to count")
     page.click("nav a[href='#graph']")
-    page.until("document.querySelectorAll('svg.graph .box.ok').length === 12")
-    assert set(STAGES) <= set(page.js("[...document.querySelectorAll('svg.graph .name')].map((n) => n.textContent)"))
+    page.until("document.querySelectorAll('svg.graph .box.ok').length === 16")
+    assert {*STAGES, "overlap", "screen", "confide", "leak"} <= set(
+        page.js("[...document.querySelectorAll('svg.graph .name')].map((n) => n.textContent)")
+    )
     asked = sum("/penstock/graph" in request["url"] for request in page.requests)
     page.until("performance.getEntriesByType('resource').filter((e) => e.name.includes('/penstock/graph')).length > 3")
     assert sum("/penstock/graph" in request["url"] for request in page.requests) > asked

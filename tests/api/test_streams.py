@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import time
 from collections.abc import AsyncGenerator
 from itertools import count
 from typing import Any
@@ -84,9 +83,8 @@ def test_before_the_first_keep_alive_an_error_has_its_own_status_and_after_it_is
 
 
 async def test_the_first_token_leaves_at_once() -> None:
-    slow = kit("word " * 10, tokens_per_second=5)
+    slow = kit("word " * 1000, tokens_per_second=5)
     with serving(slow.gateway()) as url:
-        started = time.monotonic()
         async with (
             httpx.AsyncClient() as http,
             http.stream("POST", f"{url}/v1/chat/completions", json=body(), headers=AUTH) as answer,
@@ -94,8 +92,7 @@ async def test_the_first_token_leaves_at_once() -> None:
             async for line in answer.aiter_lines():
                 if "word" in line:
                     break
-            assert time.monotonic() - started < 1
-            assert slow.engines["a"].running == 1
+            assert slow.engines["a"].running == 1  # it has minutes to say yet
 
 
 def test_a_lost_engine_is_not_seen_by_who_reads_the_stream() -> None:
@@ -142,6 +139,14 @@ class Endless(FakeEngine):
             yield Token("x" * 1023 + " ")
 
 
+async def still(engine: Endless) -> int:
+    """Wait until the engine says nothing for a second; the bytes it has said."""
+    async with asyncio.timeout(60):
+        while (before := engine.produced) == 0 or (await asyncio.sleep(1) or engine.produced) != before:
+            await asyncio.sleep(0.01)
+    return before
+
+
 @pytest.mark.parametrize("whose", ["moderated", "unmoderated"])
 async def test_an_endless_answer_to_a_client_that_reads_a_byte_a_second_waits_in_no_memory(whose: str) -> None:
     engine = Endless()
@@ -158,11 +163,10 @@ async def test_an_endless_answer_to_a_client_that_reads_a_byte_a_second_waits_in
         client.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
         before = memory().rss
         client.recv(1)
-        await asyncio.sleep(1.5)  # the buffers of two kernels' sockets are full by then
-        full = engine.produced
+        full = await still(engine)  # the buffers of two kernels' sockets are full by then
         for _ in range(2):
             client.recv(1)
-            await asyncio.sleep(1)
+            await still(engine)
         assert full > 0
         assert engine.produced - full < 64 * 1024
         assert engine.produced < 16 * 2**20

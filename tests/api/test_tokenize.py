@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from app.engines.tokenizer import Vocabulary
 from app.models.errors import ModelError
+from tests.examples import examples
 from tests.kit import KEY, WHO, Kit, serving
 from tests.words import WORDS, vocabulary
 
@@ -116,7 +117,7 @@ def bundled() -> Vocabulary:
         pytest.skip(f"`penstock models prepare` has not run: {missing}")
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=60))
 def test_the_bundled_tokenizer_gives_every_plain_text_back(bundled: Vocabulary, text: str) -> None:
     assert text == bundled.decode(bundled.encode(text, special=False))

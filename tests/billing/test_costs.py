@@ -48,7 +48,7 @@ def test_an_upstream_costs_its_prices_for_a_million_tokens() -> None:
 
 
 def test_a_pool_without_an_entry_costs_nothing() -> None:
-    assert Decimal(0) == cost_of_goods(ModelCatalog.of(graph(), policy()).goods.get("a"), 1000, 0, 1000)
+    assert Decimal(0) == cost_of_goods(ModelCatalog.of(graph(), policy()).costs.get("a"), 1000, 0, 1000)
 
 
 def test_a_share_of_an_hour_that_is_no_finite_decimal_rounds_once_at_the_nano() -> None:
@@ -98,7 +98,7 @@ def test_the_goods_of_a_replica_are_within_half_a_nano_of_the_exact_ones(
 )
 def test_goods_that_are_neither_ours_nor_an_upstreams_are_refused_with_both_ways(entry: dict[str, Any]) -> None:
     message = (
-        "goods.a: write gpu_hour, input_tokens_per_second, output_tokens_per_second (and gpus) for replicas of ours, "
+        "costs.a: write gpu_hour, input_tokens_per_second, output_tokens_per_second (and gpus) for replicas of ours, "
         "or cached_input, input, output for an upstream"
     )
     with pytest.raises(ConfigError, match=re.escape(message)):

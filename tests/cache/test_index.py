@@ -15,6 +15,7 @@ from app.cache.faiss.partition import TAIL
 from app.config import load_file
 from app.core.ports import Hit, Vector
 from app.testing.fakes import FakeIndex
+from tests.examples import examples
 
 DIM = 8
 
@@ -53,7 +54,7 @@ steps = st.lists(st.one_of(stores, lookups, st.floats(0, 5)), max_size=60)
 
 
 @pytest.mark.parametrize("hnsw_from", [1000, 5])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(steps=steps)
 def test_every_lookup_finds_what_brute_force_finds(hnsw_from: int, steps: list) -> None:
     async def play() -> None:

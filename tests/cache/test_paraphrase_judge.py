@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
+from typing import Any
 
 import numpy as np
 import pytest
 
+from app.cache.paraphrase.features import NAMES
 from app.cache.paraphrase.judge import MiniLMParaphraseJudge, probability
-from app.models.encoder import MiniLMEncoder
 from app.runtime.prepare import prepare
 
 LOOK_ALIKES = [
@@ -30,7 +30,7 @@ REWORDED = [
 
 @pytest.fixture(scope="module")
 def judge() -> MiniLMParaphraseJudge:
-    prepare(["bundled:same-question", "bundled:minilm-l6-v2"])
+    prepare(["bundled:same-question"])
     return MiniLMParaphraseJudge()
 
 
@@ -70,26 +70,21 @@ async def test_words_that_the_vocabulary_lacks_are_compared_as_written(judge: Mi
     assert await judge.score("What is \u1e9f\ua7ab?", ["What is \u1e9f\ua7ae?"]) == [0.0]
 
 
-async def test_a_pair_costs_little_more_than_encoding_both_questions(judge: MiniLMParaphraseJudge) -> None:
-    one = "how do i keep a small kitchen garden alive through a very hot and dry holiday"
-    other = "what can i do to keep my little kitchen garden alive in a very hot dry holiday"
-    encoder = MiniLMEncoder()
+async def test_a_pair_is_one_run_of_the_model_over_the_tokens_of_both_questions(
+    judge: MiniLMParaphraseJudge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[dict[str, Any]] = []
+    outputs = judge._model.outputs
 
-    async def judged() -> None:
-        await judge.score(one, [other])
+    def counted(inputs: dict[str, Any]) -> Any:
+        runs.append({name: values.shape for name, values in inputs.items()})
+        return outputs(inputs)
 
-    async def encoded() -> None:
-        await encoder.encode([one])
-        await encoder.encode([other])
-
-    times: dict[str, list[float]] = {"judged": [], "encoded": []}
-    for _ in range(20):
-        for work in (judged, encoded):
-            began = time.perf_counter()
-            await work()
-            times[work.__name__].append(time.perf_counter() - began)
-    # the fastest of many, in turns: what the code takes, not what else the machine does
-    assert min(times["judged"]) < 2 * min(times["encoded"]), times
+    monkeypatch.setattr(judge._model, "outputs", counted)
+    one, other = REWORDED[0]
+    await judge.score(one, [other])
+    lengths = [len(judge._model.tokenizer.encode(text).ids) for text in (one, other)]
+    assert [{"first": (1, lengths[0]), "second": (1, lengths[1]), "strings": (1, len(NAMES))}] == runs
 
 
 def test_a_higher_score_never_means_less_evidence_of_a_match(judge: MiniLMParaphraseJudge) -> None:

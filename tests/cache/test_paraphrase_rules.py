@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,8 +83,7 @@ def test_one_edit_is_a_letter_more_less_changed_or_exchanged(a: str, b: str) -> 
 
 
 @pytest.mark.parametrize("piece", ["a ", '"', "1,", "`", "Ab ", "<A_", "'", "/a", "@a."])
-def test_a_question_of_a_thousand_characters_is_read_in_milliseconds(piece: str) -> None:
-    text = (piece * 1200)[:1200]
-    began = time.perf_counter()
-    disagree(text, f"{text}?")
-    assert time.perf_counter() - began < 0.2
+@pytest.mark.timeout(60)  # seconds: where one sign more doubles the time, it would be years
+def test_a_question_of_thousands_of_characters_is_read_to_its_end(piece: str) -> None:
+    text = (piece * 12_000)[:12_000]
+    assert disagree(text, f"{text} 7 8 9") is not None

@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ from hypothesis import strategies as st
 from app.cache.faiss.index import FaissIndex
 from app.core.ports import Vector
 from app.testing.fakes import FakeIndex
+from tests.examples import examples
+from tests.kit import until
 
 DIM = 8
 P = "acme/small/v1/abc"
@@ -154,7 +157,7 @@ restarts = st.sampled_from(["restart", "compact"])
 steps = st.lists(st.one_of(stores, learned, forgotten, restarts), max_size=25)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(steps=steps)
 def test_whatever_happens_a_restart_changes_nothing(tmp_path_factory: pytest.TempPathFactory, steps: list) -> None:
     folder = tmp_path_factory.mktemp("cache")
@@ -357,7 +360,8 @@ class Flaky(MemoryFileSystem):
     store: ClassVar[dict[str, Any]] = {}
     pseudo_dirs: ClassVar[list[str]] = [""]
     trouble: Exception | None = None
-    pause = 0.0
+    free = threading.Event()
+    held = 0
 
     def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
         self._trouble()
@@ -368,7 +372,9 @@ class Flaky(MemoryFileSystem):
         return super().ls(path, detail, **kwargs)
 
     def _trouble(self) -> None:
-        time.sleep(self.pause)
+        if not self.free.is_set():
+            Flaky.held += 1
+            assert self.free.wait(60), "somebody who should have freed the store waits for it"
         if self.trouble:
             raise self.trouble
 
@@ -377,10 +383,12 @@ class Flaky(MemoryFileSystem):
 def flaky() -> Iterator[type[Flaky]]:
     fsspec.register_implementation("flaky", Flaky, clobber=True)
     Flaky.clear_instance_cache()
-    Flaky.trouble, Flaky.pause = None, 0.0
+    Flaky.trouble, Flaky.held = None, 0
+    Flaky.free.set()
     Flaky.store.clear()
     yield Flaky
-    Flaky.trouble, Flaky.pause = None, 0.0
+    Flaky.trouble = None
+    Flaky.free.set()
 
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -492,9 +500,21 @@ async def test_what_is_forgotten_while_a_snapshot_is_written_does_not_come_back(
     persistence = index._persistence
     assert persistence
     monkeypatch.setattr("app.cache.faiss.persistence.PIECE", 1)
+    await saved(index)
+    middle, on, count = threading.Event(), threading.Event(), iter(range(10**6))
+    framed = persistence.writer._framed
+
+    def halted(record: Any) -> bytes:
+        if next(count) == 100:
+            middle.set()
+            assert on.wait(60)
+        return framed(record)
+
+    monkeypatch.setattr(persistence.writer, "_framed", halted)
     persistence.rewrite()
-    await asyncio.sleep(0.05)
+    assert await asyncio.to_thread(middle.wait, 20)
     assert await index.forget(tenant="acme") == 300
+    on.set()
     await put(index, "after")
     index.close()
     assert ["after"] == questions(opened(folder))
@@ -527,8 +547,7 @@ async def test_a_store_that_is_away_at_the_start_is_read_when_it_is_back(flaky: 
 
 async def test_no_call_waits_for_a_slow_store(flaky: type[Flaky]) -> None:
     index = opened("flaky://bucket/cache")
-    flaky.pause = 1.0
-    started = time.perf_counter()
+    flaky.free.clear()
     for number in range(50):
         await put(index, f"q{number}")
         await index.exact(P, f"q{number}")
@@ -536,8 +555,8 @@ async def test_no_call_waits_for_a_slow_store(flaky: type[Flaky]) -> None:
         await index.learn(P, f"q{number}", 0.5, right=True)
     index._persistence.rewrite()  # type: ignore[union-attr]
     await put(index, "last")
-    assert time.perf_counter() - started < 0.8
-    flaky.pause = 0.0
+    await until(lambda: flaky.held)  # the store still has its first write before it
+    flaky.free.set()
     index.close()
     assert 51 == len(questions(opened("flaky://bucket/cache")))
 

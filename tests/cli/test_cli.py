@@ -25,6 +25,8 @@ from typer.testing import CliRunner, Result
 
 from app.api.admin import install
 from app.billing.ledger.ledger import SqlLedger
+from app.config import load_file
+from app.config.stage_order import running
 from app.db.schema import tenants
 from app.db.store import Store
 from app.installation.paths import database_url
@@ -77,7 +79,8 @@ def test_the_schema_names_every_key_of_graph_and_policy() -> None:
 
 def test_the_graph_is_drawn_in_the_order_a_call_passes() -> None:
     drawn = penstock("graph", LOCAL).output
-    stages = ["admit", "scrub", "guard", "recall", "route", "generate", "moderate", "remember", "restore", "settle"]
+    stages = running(load_file(LOCAL).policy)
+    assert {"overlap", "screen", "confide", "leak"} < set(stages)
     places = [drawn.index(f"─ {stage}") for stage in stages]
     assert places == sorted(places)
     assert "smol-a: smollm2-135m-instruct [vllm, local]" in drawn
@@ -86,7 +89,9 @@ def test_the_graph_is_drawn_in_the_order_a_call_passes() -> None:
 def test_mermaid_has_every_stage_and_pool() -> None:
     drawn = penstock("graph", LOCAL, "--mermaid").output
     assert drawn.startswith("flowchart LR")
-    assert "admit --> scrub" in drawn
+    assert "admit --> overlap\n    overlap --> scrub" in drawn
+    assert "gate -.-> guard" not in drawn
+    assert "screen -.-> moderator" in drawn
     assert 'generate == small ==> pool_smol_a["smol-a<br/>smollm2-135m-instruct"]' in drawn
 
 
@@ -228,18 +233,20 @@ def test_an_update_changes_what_is_named_and_nothing_else() -> None:
     done = answer("tenants", "update", "acme", "--tpm", "9")
     assert ("Acme", {"requests_per_minute": 5, "tokens_per_minute": 9}) == (done["name"], done["terms"])
     key = answer("keys", "create", "acme", "--rpm", "5", "--name", "ci")["id"]
+    before = time.time()
     done = answer("keys", "update", key, "--expires", "1h")
     assert ("ci", {"requests_per_minute": 5}) == (done["name"], done["terms"])
-    assert 3590 < done["expires_at"] - time.time() <= 3600
+    assert before <= done["expires_at"] - 3600 <= time.time()
 
 
 def test_a_rotated_key_ends_after_the_overlap() -> None:
     old = answer("keys", "create", "acme")
+    before = time.time()
     new = penstock("keys", "rotate", old["id"], "--overlap", "24h").output.strip()
     assert new.startswith("sk-")
     assert new != old["key"]
     (first, second) = answer("keys", "list")["data"]
-    assert 86_390 < first["expires_at"] - time.time() <= 86_400
+    assert before <= first["expires_at"] - 86_400 <= time.time()
     assert second["expires_at"] is None
 
 

@@ -91,7 +91,7 @@ def test_by_default_the_audits_scores_are_read(config: Path) -> None:
     done = penstock("route", "calibrate", "--config", str(config), "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.output)
-    assert (100, 0.905) == (found["scores"], found["tiers"]["medium"]["above"])
+    assert (100, 0.905) == (found["scores"], found["tiers"]["medium"]["min_complexity"])
 
 
 def kit_ledger(config: Path, scores: list[float]) -> None:
@@ -139,12 +139,12 @@ def test_writing_changes_the_numbers_alone(tmp_path: Path) -> None:
     (tmp_path / "link.yaml").symlink_to(file)
     rewrite(tmp_path / "link.yaml", {"small": 0.0, "medium": 0.1234, "large": 0.5})
     changed = [line.strip() for line in file.read_text().splitlines() if line not in text.splitlines()]
-    assert changed == ["above: 0", "above: 0.1234", "above: 0.5"]
+    assert changed == ["min_complexity: 0", "min_complexity: 0.1234", "min_complexity: 0.5"]
     assert (tmp_path / "link.yaml").is_symlink()
 
 
 def test_a_tier_without_a_written_threshold_is_left_to_a_person(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
-    file.write_text("tiers: {small: {above: 0}}\n")
-    with pytest.raises(ConfigError, match="no `above` written out for large"):
+    file.write_text("tiers: {small: {min_complexity: 0}}\n")
+    with pytest.raises(ConfigError, match="no `min_complexity` written out for large"):
         rewrite(file, {"small": 0, "large": 0.5})

@@ -36,7 +36,7 @@ from app.tenancy.authenticator import Authenticator
 from app.testing.fakes import FakeEngine
 from tests.batch_kit import CHAT, lines, task
 from tests.contracts.ledger_kit import SECRETS, Clock
-from tests.kit import Kit
+from tests.kit import Kit, until
 
 OK = LineAnswer(200, "req_1", b'{"id":"x"}')
 
@@ -417,7 +417,10 @@ async def test_a_worker_that_is_killed_over_and_over_costs_no_line_and_bills_non
     batch = await shop.created(100)
     for life in range(3):
         worker = asyncio.ensure_future(Worker(shop.work(f"life_{life}"), shop.blobs, shop, shop.clock).run())
-        await asyncio.sleep(0.9)
+        done = (await shop.now(batch)).completed
+        async with asyncio.timeout(30):
+            while (await shop.now(batch)).completed < done + 3:
+                await asyncio.sleep(0.02)
         worker.cancel()  # what it was about to write is lost
         await asyncio.gather(worker, return_exceptions=True)
         assert (await shop.now(batch)).status == "in_progress"
@@ -491,7 +494,7 @@ async def test_a_line_whose_worker_dies_is_finished_and_billed_whole(shop: Shop)
     shop.kit.engines["a"] = FakeEngine(tokens_per_second=20)
     order = Order("0" * 24, shop.owner().key_id, CHAT, orjson.dumps(task("a")["body"]))
     asking = asyncio.ensure_future(shop.lines.answer(order))
-    await asyncio.sleep(0.1)
+    await until(lambda: shop.kit.engines["a"].running)
     asking.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await asking

@@ -24,6 +24,7 @@ from app.core.refusals import UnfitError
 from app.db.schema import projects, tenants
 from app.db.store import Store
 from tests.contracts.usage_kit import NOON, fill, fresh, used
+from tests.examples import examples
 
 MARCH = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
 APRIL = datetime(2026, 4, 1, tzinfo=UTC).timestamp()
@@ -145,7 +146,7 @@ rows = st.builds(
 
 
 @given(st.lists(rows, max_size=25))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_an_invoice_is_the_months_usage_to_the_nano_in_every_form(
     store: Store, calls: list[dict[str, Any]]
 ) -> None:

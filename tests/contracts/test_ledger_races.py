@@ -28,6 +28,7 @@ from app.db.migrations import migrate
 from app.db.schema import accounts, buckets, reservations, usage
 from app.tenancy import projects, tenants
 from tests.contracts.ledger_kit import HOLD, SECRETS, START, SqlWorld, row, sql_world
+from tests.examples import examples
 
 ROOT = Path(__file__).parents[2]
 LEVELS = ("tenant", "project", "key")
@@ -246,7 +247,7 @@ class Day:
                 assert found.level >= LOWEST[found.name]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(batches=st.lists(st.lists(_step, min_size=1, max_size=6), max_size=12))
 def test_in_any_order_every_account_and_bucket_says_what_its_calls_come_to(
     engine: Engine, batches: list[list[tuple[str, int, int]]]

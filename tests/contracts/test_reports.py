@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from app.billing.reports import By, Percentiles, Summary, percentiles_by, usage_by
 from app.db.store import Store
 from tests.contracts.usage_kit import NOON, fill, fresh, used
+from tests.examples import examples
 
 GROUPS: dict[By, str] = {
     "tenant": "tenant",
@@ -153,7 +154,7 @@ def by_hand(calls: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], str
 
 
 @given(st.lists(rows, max_size=25), st.sampled_from(list(KEYS)))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_every_report_agrees_with_a_sum_by_hand(store: Store, calls: list[dict[str, Any]], by: By) -> None:
     tenant = fresh("tenant")  # usage rows are never deleted: each example has its own
     calls = [{**row, "id": fresh("call"), "tenant": tenant} for row in calls]

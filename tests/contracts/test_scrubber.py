@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app.config.adapters import load
 from app.core.ports import Scrubber
 from app.runtime.prepare import prepare
+from tests.examples import examples
 
 PARTS = [
     "Grace Hopper",
@@ -64,7 +65,7 @@ async def test_two_scans_at_once_each_get_their_own_spans(scrubber: Scrubber) ->
     assert (first[0][0].start, second[0][0].start) == (3, 18)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(st.sampled_from(PARTS), max_size=12), glue=st.sampled_from([" ", ", ", ""]))
 def test_spans_are_sorted_inside_the_text_and_never_overlap(scrubber: Scrubber, parts: list[str], glue: str) -> None:
     text = glue.join(parts)

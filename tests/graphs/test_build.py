@@ -33,7 +33,7 @@ def describe(file: str) -> dict[str, Any]:
     return found
 
 
-JUDGES = {"Gateway", "Encoder", "Scrubber", "Guard", "Cache", "Same", "Complexity", "Moderator"}
+JUDGES = {"Gateway", "Encoder", "Scrubber", "Guard", "Cache", "ParaphraseJudge", "Complexity", "Moderator"}
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,13 @@
 """MiniLMEncoder on the real model: what the contract of all encoders leaves open."""
 
 import asyncio
-import time
 
 import numpy as np
 import pytest
 
 from app.models.chunks import windows
 from app.models.encoder import MiniLMEncoder
+from tests.kit import turns_while
 
 WORDS = ["river", "gate", "wheel", "stone", "valley", "water", "north", "bridge", "turbine", "lake"]
 
@@ -49,13 +49,8 @@ async def test_short_and_long_texts_in_one_call_keep_their_order(encoder):
 
 
 async def test_the_event_loop_runs_on_while_the_model_calculates(encoder):
-    gaps, last = [], time.perf_counter()
     work = asyncio.create_task(encoder.encode(["Bake bread with rye flour and salt, slowly. " * 20] * 16))
-    while not work.done():
-        await asyncio.sleep(0.001)
-        gaps.append(time.perf_counter() - last)
-        last = time.perf_counter()
-    assert len(gaps) > 5
+    assert await turns_while(work) > 5
 
 
 def test_windows_cover_the_whole_text_within_the_limit(encoder):

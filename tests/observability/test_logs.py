@@ -100,15 +100,19 @@ def test_an_exception_is_told_by_its_frames_and_never_by_its_message(
 async def test_lines_carry_the_request_and_the_call_they_belong_to(capsys: pytest.CaptureFixture[str]) -> None:
     configure("INFO", json=True)
 
+    second = asyncio.Event()
+
     async def settle_later() -> None:
-        await asyncio.sleep(0.01)
+        await second.wait()
         log.info("settled")
 
     tasks = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         CALL_ID.set(f"call of {scope['path']}")
-        await asyncio.sleep(0.01 if scope["path"] == "/1" else 0)
+        if scope["path"] == "/1":
+            await second.wait()  # the two overlap
+        second.set()
         log.info("served")
         tasks.append(asyncio.ensure_future(settle_later()))
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.core.call import Call
+from app.core.decisions import CacheDecision
 from app.core.ports import Principal, UsageRow
 from app.observability.metrics import Metrics, bury
 from app.testing.fakes import FakeClassifier, FakeEngine, FakeScrubber
@@ -87,7 +88,9 @@ def test_an_engine_that_counts_more_cached_tokens_than_the_prompt_has_breaks_not
 def test_a_hits_first_token_is_told_from_the_engines() -> None:
     metrics = Metrics()
     metrics.observe(row(ttft=0.4))
-    metrics.observe(row(outcome="hit", ttft=0.002, trail={"recall": {"result": "hit"}}))
+    hit = call()
+    hit.decisions.recall = CacheDecision("hit")
+    metrics.observe(row(outcome="hit", ttft=0.002), hit)
     found = values(metrics)
     assert found[f'{TTFT}_sum{{outcome="ok",tier="small"}}'] == 0.4
     assert found[f'{TTFT}_sum{{outcome="hit",tier="small"}}'] == 0.002
@@ -247,12 +250,15 @@ async def test_a_stage_left_by_an_error_or_a_hang_up_still_has_its_span() -> Non
     with pytest.raises(TimeoutError), made.timed("recall"):
         raise TimeoutError
 
+    there = asyncio.Event()
+
     async def waiting() -> None:
         with made.timed("scrub"):
+            there.set()
             await asyncio.sleep(60)
 
     task = asyncio.ensure_future(waiting())
-    await asyncio.sleep(0.01)
+    await there.wait()
     task.cancel()
     await asyncio.wait({task})
     assert [stage for stage, _, _ in made.spans] == ["recall", "scrub"]
@@ -323,8 +329,8 @@ CALLS = 'penstock_calls_total{outcome="ok",tier="small"}'
 
 def test_any_gateway_of_a_folder_answers_for_all(start: Callable[[], Replica], tmp_path: Path) -> None:
     one, other = start(), start()
-    one.do("metrics.observe(row())", "metrics.in_flight(2)", "metrics.journal(3)", "metrics.held(9, Decimal(5))")
-    other.do("metrics.observe(row())", "metrics.observe(row())", "metrics.in_flight(5)", "metrics.journal(1)")
+    one.do("metrics.observe(row())", "metrics.in_flight(2)", "metrics.outbox(3)", "metrics.held(9, Decimal(5))")
+    other.do("metrics.observe(row())", "metrics.observe(row())", "metrics.in_flight(5)", "metrics.outbox(1)")
     other.do("metrics.held(4, Decimal(2))")
     for replica in (one, other):
         found = replica.exports(tmp_path / "out")

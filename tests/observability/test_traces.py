@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import statistics
 import subprocess
 import sys
 import threading
@@ -20,9 +19,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from app.core.call import Call
+from app.core.decisions import GenerateDecision, ScrubDecision
 from app.core.ports import Principal, UsageRow
 from app.observability.metrics import Metrics
-from app.observability.traces import PATIENCE, Tracer
+from app.observability.traces import Tracer
 from tests.kit import Kit, ask, run
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def call(**changes: Any) -> Call:
     made = Call("chatcmpl-1", Principal("acme", "key_1"), deadline=0.0, created=1_800_000_000.5, started=1000.0)
     made.spans = [("generate", 1000.02, 1000.12), ("scrub", 1000.0, 1000.01)]
     made.first_token, made.max_completion = 1000.05, 64
-    made.trail = {"generate": {"pool": "a", "attempts": 1}, "scrub": {"types": {"PERSON": 1}}}
+    made.decisions.generate, made.decisions.scrub = GenerateDecision("a", 1), ScrubDecision({"PERSON": 1})
     for name, value in changes.items():
         setattr(made, name, value)
     return made
@@ -208,22 +208,27 @@ async def test_a_real_calls_trace_holds_its_stages_and_none_of_its_text() -> Non
 
 
 @pytest.mark.parametrize("kind", ["gone", "silent"])
-def test_a_dead_collector_neither_slows_nor_fails_a_call(kind: str) -> None:
+@pytest.mark.timeout(120)
+def test_a_dead_collector_neither_slows_nor_fails_a_call(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         if kind == "silent":
             listener.listen()
         tracer = Tracer(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        took = []
-        for _ in range(2000):
-            started = time.perf_counter()
-            tracer.record(call(), row())
-            took.append(time.perf_counter() - started)
-        # Not the slowest of all: a busy machine may hold any single one up, a collector would hold up many.
-        assert statistics.quantiles(took, n=100)[98] < 0.05
-        started = time.perf_counter()
-        tracer.close()
-        assert time.perf_counter() - started < 4 * PATIENCE
+        asked: list[str] = []
+        with monkeypatch.context() as patched:  # whatever goes out in this thread would make the call wait
+            connect = socket.socket.connect
+
+            def noted(self: socket.socket, address: Any) -> None:
+                asked.append(threading.current_thread().name)
+                connect(self, address)
+
+            patched.setattr(socket.socket, "connect", noted)
+            for _ in range(2000):
+                tracer.record(call(), row())
+            tracer.close()  # comes to an end
+        assert asked
+        assert threading.current_thread().name not in asked
 
 
 def test_off_it_records_nothing_and_loads_nothing() -> None:

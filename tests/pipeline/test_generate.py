@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.events import Failure, Message, Prompt, Token, Usage
-from app.core.ports import EngineError, Generation
+from app.core.events import Failure, Message, Prompt, Refusal, Token, Usage
+from app.core.ports import REPLICA_LOST, EngineError, Generation
 from app.engines.resume import CANNOT_RESUME
+from app.pipeline.gateway import Gateway
 from app.testing.fakes import FakeEngine
-from tests.kit import WHO, Kit, ask, run, text_of
+from tests.kit import WHO, Kit, ask, graph, policy, run, text_of
 
 WORDS = "one two three four five"
 TOOL = {"type": "function", "function": {"name": "clock"}}
@@ -181,3 +184,107 @@ async def test_a_batchs_call_is_marked_as_one_in_the_background() -> None:
     async for _ in events:
         pass
     assert kit.engines["a"].requests[0].background
+
+
+# -- a request that loses engines --------------------------------------------------------------------
+
+
+class Dies(FakeEngine):
+    """Is lost with every request that says `boom`, before its first token."""
+
+    async def _stream(self, request: Generation) -> AsyncGenerator[Token | Usage, None]:
+        if "boom" in request.messages[-1].text:
+            raise EngineError("the replica died", retryable=True, code=REPLICA_LOST)
+        async for event in super()._stream(request):
+            yield event
+
+
+THREE = {
+    "tiers": {
+        name: {
+            "min_complexity": at / 10,
+            "pools": {name: 1},
+            "price": {"input": "1", "cached_input": "1", "output": "1"},
+        }
+        for at, name in enumerate(("a", "b", "c"))
+    }
+}
+
+
+def deadly() -> tuple[Kit, Any]:
+    """Three pools, all of which `auto` may try."""
+    kit = Kit(engines={name: Dies("well") for name in "abc"})
+    pools = {name: {"kind": "fake", "model_id": f"model-{name}"} for name in "abc"}
+    gateway = Gateway(graph(pools=pools), kit.gateway().ports)
+    gateway.apply(policy(**THREE))
+    return kit, gateway
+
+
+def asked(kit: Kit) -> int:
+    return sum(len(engine.requests) for engine in kit.engines.values())
+
+
+async def test_a_request_that_loses_an_engine_is_given_to_one_other_pool_and_never_again() -> None:
+    kit, gateway = deadly()
+    _, events = await run(gateway, ask("boom"))
+    assert ((400, "request_lost_engines"), 2) == (lost(events), asked(kit))
+    gateway.apply(policy(**THREE))
+    _, events = await run(gateway, ask("boom"))
+    assert ((400, "request_lost_engines"), 2) == (lost(events), asked(kit))
+    assert {"failed"} == {row.outcome for row in kit.rows}
+
+
+async def test_other_requests_are_answered_while_one_is_refused() -> None:
+    kit, gateway = deadly()
+    await run(gateway, ask("boom"))
+    _, events = await run(gateway, ask("no harm"))
+    assert ("well", 3) == (text_of(events), asked(kit))
+
+
+async def test_an_answer_clears_a_request_that_was_near_a_crash() -> None:
+    kit, gateway = deadly()
+    kit.engines["b"] = FakeEngine("well")
+    gateway.ports.engines["b"] = kit.engines["b"]
+    for _ in range(4):
+        _, events = await run(gateway, ask("boom", temperature=1.5))
+        assert "well" == text_of(events)
+
+
+async def test_a_pool_that_is_busy_or_away_is_no_crash() -> None:
+    busy = EngineError("full", retryable=True, code="overloaded")
+    kit = Kit(engines={name: FakeEngine(fail="before_first", error=busy) for name in "ab"})
+    gateway = kit.gateway()
+    for _ in range(3):
+        _, events = await run(gateway, ask("hi"))
+        assert (503, "no_healthy_pool") == lost(events)
+
+
+# -- before payment -----------------------------------------------------------------------------------
+
+
+async def test_what_no_pool_could_hold_is_refused_before_anything_counts_or_judges_it() -> None:
+    kit = Kit()
+    counted: list[str] = []
+    gateway = kit.gateway()
+    gateway = Gateway(graph(), replace(gateway.ports, count=lambda text: counted.append(text) or 0))
+    gateway.apply(policy())
+    largest = max(gateway.catalog.context.values())
+    _, events = await run(gateway, ask("x" * (32 * (largest + 1))))
+    assert isinstance(events[0], Refusal)
+    assert (400, "context_length_exceeded") == (events[0].error.status, events[0].error.code)
+    assert ([], [], [], 0) == (counted, kit.scrubber.calls, kit.guard.calls, asked(kit))
+
+
+async def test_much_text_is_counted_beside_the_event_loop() -> None:
+    kit = Kit()
+    threads: list[bool] = []
+
+    def count(text: str) -> int:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return 1
+
+    gateway = Gateway(graph(), replace(kit.gateway().ports, count=count))
+    gateway.apply(policy())
+    for size in (10, 60_000):
+        await run(gateway, ask("x" * size))
+    assert [True, False] == threads

@@ -17,6 +17,7 @@ from app.core.stage import Events
 from app.pipeline.stages.leak import Leak
 from app.safety.leaks import folded
 from app.testing.fakes import FakeEngine
+from tests.examples import examples
 from tests.kit import WHO, Kit, ask, collect, run, text_of
 
 SYSTEM = (
@@ -132,7 +133,7 @@ async def test_a_tools_arguments_are_watched_too() -> None:
     assert [Token, Refusal] == [type(event) for event in events]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.lists(st.tuples(st.sampled_from([0, 1]), st.integers(0, 180), st.integers(1, 120), st.booleans()), max_size=14)
 )

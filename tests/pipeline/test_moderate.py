@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as examples
+from hypothesis import settings as profile
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -20,6 +20,7 @@ from app.core.events import Event, Refusal, Token, ToolDelta, Usage
 from app.core.stage import Events
 from app.pipeline.stages.moderate import Moderate
 from app.testing.fakes import FakeClassifier
+from tests.examples import examples
 from tests.kit import WHO, Kit, ask, collect, run, text_of
 
 BAD = "@"
@@ -104,7 +105,7 @@ def calling(choices: int = 1) -> Call:
     return Call("call", WHO, time.monotonic() + 60, choices=choices)
 
 
-@examples(deadline=None, max_examples=60)
+@profile(deadline=None, max_examples=examples(60))
 @given(
     pieces=st.lists(PIECE, max_size=16),
     cuts=st.lists(st.integers(1, 12), min_size=1, max_size=5),
@@ -149,7 +150,7 @@ def check(event: Event, scorer: Scorer, over: set[int], left: dict[Part, str]) -
     left[part] += event.said
 
 
-@examples(deadline=None, max_examples=60)
+@profile(deadline=None, max_examples=examples(60))
 @given(
     before=st.text("ab ", max_size=90),
     after=st.text("ab ", max_size=90),

@@ -94,7 +94,7 @@ async def test_from_no_evidence_to_hits_by_asking_only(index: type[Any]) -> None
 
 async def test_an_audited_hit_is_generated_and_compared() -> None:
     some = kit()
-    gateway = some.gateway(**recall(audit=1))
+    gateway = some.gateway(**recall(shadow_share=1))
     await run(gateway, ask(ALIKE))
     some.index.evidence["acme"] = PROVEN
     assert (await trail(gateway, ask(OTHER)))["result"] == "explore"
@@ -150,7 +150,7 @@ async def test_without_a_judge_the_cosine_is_the_score() -> None:
 
 async def test_a_long_question_is_met_by_the_very_same_only() -> None:
     some = kit()
-    gateway = some.gateway(**recall(longest=30))
+    gateway = some.gateway(**recall(max_compared_chars=30))
     long = "How do I boil an egg that is very large?"
     await run(gateway, ask(long))
     some.index.evidence["acme"] = PROVEN

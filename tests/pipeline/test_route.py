@@ -151,7 +151,7 @@ def test_the_decision_stands_in_a_header() -> None:
     ("route", "fault"),
     [
         ({"min_tier": {"tools": "huge"}}, "route.min_tier.tools: `huge` is not known: choose"),
-        ({"min_tier": {"images": "small"}}, "at_least"),
+        ({"min_tier": {"images": "small"}}, "min_tier"),
         ({"drift": {"shares": {"tiny": 1.0}}}, "route.drift.shares: `tiny` is not known: choose"),
         ({"drift": {"shares": {"small": 0.5}}}, "they add up to 0.5"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.events import Message, Prompt, Refusal, Token
+from app.core.events import Message, Prompt, Refusal, Token, ToolDelta
 from app.core.ports import Principal, Safety
 from app.testing.fakes import FakeEngine, FakeScrubber
+from tests.examples import examples
 from tests.kit import WHO, Kit, ask, collect, text_of
 
 NAMES = ["Ada Lovelace", "Alan Turing", "Ada"]
@@ -188,9 +190,8 @@ async def test_a_name_in_a_tool_or_schema_is_hidden_there_and_comes_back_in_the_
     params = made.engines["a"].requests[0].params
     sent = json.dumps([params["tools"], params["response_format"]])
     assert not [secret for secret in SECRETS if secret in sent]
-    assert ["Ada"] == list(params["tools"][0]["function"]["parameters"]["properties"])
-    (address,) = params["tools"][0]["function"]["parameters"]["properties"]["Ada"]["enum"]
-    assert address in call.vault.originals
+    ((key, value),) = params["tools"][0]["function"]["parameters"]["properties"].items()
+    assert ["Ada", "ada@x.org"] == [call.vault.originals[name] for name in (key, *value["enum"])]
 
 
 async def test_tools_that_come_again_are_not_scanned_again() -> None:
@@ -208,6 +209,162 @@ async def test_tools_may_be_left_as_they_are() -> None:
     made = kit()
     await said(made, ask("hi", tools=[TOOL]), scrub={"tools": False})
     assert [TOOL] == made.engines["a"].requests[0].params["tools"]
+
+
+SECRET = "Ada Lovelace"
+WORDS = st.sampled_from([SECRET, "ada@x.org", "a word", "type", "string", "#", "", "<PERSON_1>", "b_2", "\n"])
+TEXT = st.lists(WORDS, max_size=3).map(" ".join)
+KEYS = TEXT | st.sampled_from(
+    ["type", "properties", "$ref", "enum", "pattern", "required", "x-owner", "name", "function"]
+)
+JSON = st.recursive(
+    TEXT | st.integers(-9, 9) | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=12,
+)
+IDENTIFIER = st.sampled_from(["mail", "b_2", "PERSON_1", "x-y", "Ada"])
+SCHEMA = st.dictionaries(KEYS, JSON, max_size=4)
+A_TOOL = st.builds(
+    lambda name, about, schema, more: {
+        "type": "function",
+        "function": {"name": name, "description": about, "parameters": schema, **more},
+    },
+    IDENTIFIER,
+    TEXT,
+    SCHEMA,
+    st.dictionaries(st.sampled_from(["x-note", SECRET]), JSON, max_size=2),
+)
+A_CALL = st.builds(
+    lambda id_, name, said: {"id": id_, "type": "function", "function": {"name": name, "arguments": json.dumps(said)}},
+    IDENTIFIER,
+    IDENTIFIER,
+    SCHEMA,
+)
+A_MESSAGE = st.builds(
+    lambda role, text, calls: Message(role, text, {"tool_calls": calls} if calls else {}),
+    st.sampled_from(["system", "user", "assistant"]),
+    TEXT,
+    st.lists(A_CALL, max_size=2),
+)
+PARAMS = st.fixed_dictionaries(
+    {},
+    optional={
+        "response_format": st.builds(
+            lambda name, schema: {"type": "json_schema", "json_schema": {"name": name, "schema": schema}},
+            IDENTIFIER,
+            SCHEMA,
+        ),
+        "tools": st.lists(A_TOOL, max_size=3),
+        "stop": st.lists(TEXT.filter(bool), max_size=2),
+    },
+)
+
+
+def put_back(node: Any, call: Any) -> Any:
+    """`node` with what the vault knows in place of placeholders, keys too."""
+    if isinstance(node, str):
+        known = call.vault.identifiers.get(node)
+        if known is not None:
+            return known
+        restorer = call.vault.restorer()
+        return restorer.feed(node) + restorer.flush()
+    if isinstance(node, list | tuple):
+        return [put_back(one, call) for one in node]
+    return {put_back(k, call): put_back(v, call) for k, v in node.items()} if isinstance(node, dict) else node
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(A_MESSAGE, min_size=1, max_size=3), PARAMS)
+async def test_with_the_placeholders_put_back_the_engine_is_sent_the_request_itself(
+    messages: list[Message], params: dict[str, Any]
+) -> None:
+    made = kit()
+    prompt = Prompt((*messages, Message("user", f"I am {SECRET}")), "small", {**params, "temperature": 1.5})
+    call, _ = await said(made, prompt, scrub={"mode": "placeholder"})
+    (request,) = made.engines["a"].requests
+    sent = {
+        "messages": [message.wire() for message in request.messages],
+        **{name: value for name, value in request.params.items() if name != "max_tokens"},
+    }
+    asked = {"messages": [message.wire() for message in prompt.messages], **prompt.params}
+    assert not [secret for secret in SECRETS if secret in json.dumps(sent)]
+    assert json.dumps(asked) == json.dumps(put_back(sent, call))
+
+
+async def test_without_personal_data_the_engine_is_sent_the_very_request() -> None:
+    made = kit()
+    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": ["yes", "no"]}}}
+    await said(made, ask("hi", tools=[TOOL_OF_NOBODY], response_format=schema))
+    params = made.engines["a"].requests[0].params
+    assert ([TOOL_OF_NOBODY], schema) == (params["tools"], params["response_format"])
+
+
+TOOL_OF_NOBODY = {"type": "function", "function": {"name": "f", "description": "opens a gate", "x-unheard": {"of": 1}}}
+
+
+async def test_the_words_of_tools_and_of_the_answers_format_do_not_change_places() -> None:
+    made = kit()
+    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": ["yes", "no"]}}}
+    await said(
+        made, Prompt((Message("user", "I am Ada"),), params={"response_format": schema, "tools": [TOOL_OF_NOBODY]})
+    )
+    params = made.engines["a"].requests[0].params
+    assert ([TOOL_OF_NOBODY], schema) == (params["tools"], params["response_format"])
+
+
+async def test_data_spelt_with_escapes_is_found_and_is_the_same_person_as_elsewhere() -> None:
+    made = kit()
+    called = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"to":"\\u0041da Lovelace"}'}}
+    turns = (
+        Message("user", "I am Ada Lovelace"),
+        Message("assistant", "", {"tool_calls": [called]}),
+        Message("tool", '{"of":"Ad\\u0061 Lovelace\\n"}', {"tool_call_id": "c"}),
+    )
+    pattern = {"type": "function", "function": {"name": "f", "parameters": {"pattern": r"^ada@x[.]org|Ada\sLovelace$"}}}
+    await said(made, Prompt(turns, params={"tools": [pattern]}))
+    (request,) = made.engines["a"].requests
+    assert '{"to":"<PERSON_1>"}' == request.messages[1].extra["tool_calls"][0]["function"]["arguments"]
+    assert '{"of":"<PERSON_1>\\n"}' == request.messages[2].text
+    assert {"pattern": "^<EMAIL_ADDRESS_1>|<PERSON_1>$"} == request.params["tools"][0]["function"]["parameters"]
+
+
+async def test_a_tool_that_is_named_for_somebody_is_called_by_its_name_and_the_engine_knows_another() -> None:
+    class Calls(FakeEngine):
+        async def _stream(self, request: Any) -> Any:
+            name = request.params["tools"][0]["function"]["name"]
+            yield Token("", tool=ToolDelta(0, "{}", "c", name), finish_reason="tool_calls")
+
+    made = Kit(scrubber=FakeScrubber(names=["Ada"]), engines={"a": Calls(), "b": Calls()})
+    tool = {"type": "function", "function": {"name": "Ada"}}
+    choice = {"type": "function", "function": {"name": "Ada"}}
+    for mode in ("placeholder", "redact", "hash", "synthetic"):
+        _, events = await said(made, ask("hi", tools=[tool], tool_choice=choice), scrub={"mode": mode})
+        params = made.engines["a"].requests[-1].params
+        assert params["tools"][0]["function"]["name"] == params["tool_choice"]["function"]["name"] != "Ada"
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", params["tools"][0]["function"]["name"])
+        assert ["Ada"] == [event.tool.name for event in events if isinstance(event, Token) and event.tool]
+
+
+async def test_a_speaker_has_an_identifier_that_tells_nothing() -> None:
+    made = kit()
+    await said(made, Prompt((Message("user", "hi", {"name": "Ada_Lovelace"}),)))
+    assert {"name": "PERSON_1"} == made.engines["a"].requests[0].messages[0].extra
+
+
+async def test_a_reference_follows_the_key_that_it_names() -> None:
+    made = kit()
+    schema = {
+        "$defs": {"Ada Lovelace": {"type": "string"}},
+        "$ref": "#/$defs/Ada%20Lovelace",
+        "required": ["Ada Lovelace"],
+    }
+    await said(made, ask("hi", tools=[{"type": "function", "function": {"name": "f", "parameters": schema}}]))
+    sent = made.engines["a"].requests[0].params["tools"][0]["function"]["parameters"]
+    assert {
+        "$defs": {"<PERSON_1>": {"type": "string"}},
+        "$ref": "#/$defs/<PERSON_1>",
+        "required": ["<PERSON_1>"],
+    } == sent
 
 
 # -- streams ---------------------------------------------------------------------------------------
@@ -231,7 +388,7 @@ PIECES = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(PIECES, st.sampled_from(["placeholder", "synthetic"]))
 async def test_whatever_is_asked_comes_back_character_by_character(pieces: list[str], mode: str) -> None:
     text = " ".join(pieces) + " x"

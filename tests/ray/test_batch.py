@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ import httpx
 import openai
 import psutil
 import pytest
-import yaml
 from sqlalchemy import Connection, select
 
 from app.audit.log import AuditLog
@@ -28,7 +26,7 @@ from app.db.schema import accounts, batch_lines, reservations, usage
 from app.db.store import Store
 from app.installation.secrets import Secrets
 from tests.batch_kit import begin, lines, task, written
-from tests.graph import BIN, ROOT, wait_for_banner
+from tests.graph import BIN, Graph, running
 from tests.kit import free_port
 from tests.postgres import server
 
@@ -63,11 +61,8 @@ def config(port: int, database: str) -> dict[str, Any]:
 
 
 @dataclass
-class Graph:
-    process: subprocess.Popen[str]
-    url: str
-    database: str
-    state: Path
+class Batching(Graph):
+    """A graph with a batch worker and a database."""
 
     def admin(self, path: str, body: Any) -> Any:
         headers = {"authorization": f"Bearer {(self.state / 'admin.key').read_text().strip()}"}
@@ -75,14 +70,14 @@ class Graph:
         assert answer.status_code < 300, answer.text
         return answer.json()
 
-    def client(self, tenant: str) -> openai.OpenAI:
+    def client_of(self, tenant: str) -> openai.OpenAI:
         self.admin("/tenants", {"id": tenant})
         key = self.admin("/keys", {"tenant": tenant})["key"]
         return openai.OpenAI(api_key=key, base_url=f"{self.url}/v1", max_retries=2, timeout=60)
 
-    def replicas(self, deployment: str) -> list[psutil.Process]:
+    def processes(self, deployment: str) -> list[psutil.Process]:
         found = []
-        for one in psutil.Process(self.process.pid).children(recursive=True):
+        for one in self.family():
             try:
                 if f"ServeReplica:penstock:{deployment}" in one.name() + " ".join(one.cmdline()):
                     found.append(one)
@@ -103,23 +98,13 @@ class Graph:
 
 
 @pytest.fixture(scope="module")
-def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
-    folder = tmp_path_factory.mktemp("batches")
-    port, state = free_port(), folder / "state"
-    with server() as database:
-        file = folder / "config.yaml"
-        file.write_text(yaml.safe_dump(config(port, database)))
-        command = [BIN / "penstock", "serve", str(file), "--dashboard-port", str(free_port())]
-        env = {**os.environ, "PENSTOCK_STATE": str(state)}
-        with (folder / "out.log").open("w") as out:
-            process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, text=True)
-            try:
-                wait_for_banner(process, folder / "out.log")
-                yield Graph(process, f"http://127.0.0.1:{port}", database, state)
-            finally:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGINT)
-                    process.wait(60)
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Batching]:
+    port = free_port()
+    with (
+        server() as database,
+        running(tmp_path_factory.mktemp("batches"), config(port, database), port, database=database) as started,
+    ):
+        yield Batching(**vars(started))
 
 
 async def followed(client: openai.OpenAI, id_: str, until: int, seconds: float) -> Any:
@@ -133,17 +118,17 @@ async def followed(client: openai.OpenAI, id_: str, until: int, seconds: float) 
         await asyncio.sleep(0.2)
 
 
-async def killed(graph: Graph, deployment: str) -> None:
+async def killed(graph: Batching, deployment: str) -> None:
     """One replica, by SIGKILL."""
     deadline = time.monotonic() + 60
-    while not (found := graph.replicas(deployment)):
+    while not (found := graph.processes(deployment)):
         assert time.monotonic() < deadline, f"no replica of {deployment} came up"
         await asyncio.sleep(0.2)
     found[0].kill()
-    assert found[0].pid not in {one.pid for one in graph.replicas(deployment) if one.status() != "zombie"}
+    assert found[0].pid not in {one.pid for one in graph.processes(deployment) if one.status() != "zombie"}
 
 
-async def exact(graph: Graph, tenant: str, client: openai.OpenAI, batch: Any, count: int) -> list[Any]:
+async def exact(graph: Batching, tenant: str, client: openai.OpenAI, batch: Any, count: int) -> list[Any]:
     """Every line once in the output, in its order; its calls; nothing held; the account is their sum."""
     assert ("completed", count, 0) == (batch.status, batch.request_counts.completed, batch.request_counts.failed)
     out = await asyncio.to_thread(written, client, batch.output_file_id)
@@ -161,8 +146,8 @@ async def exact(graph: Graph, tenant: str, client: openai.OpenAI, batch: Any, co
     return rows
 
 
-async def test_a_thousand_lines_survive_two_killed_workers_each_answered_once_and_billed_once(graph: Graph) -> None:
-    client = graph.client("acme")
+async def test_a_thousand_lines_survive_two_killed_workers_each_answered_once_and_billed_once(graph: Batching) -> None:
+    client = graph.client_of("acme")
     data = lines(*(task(f"t{n}", f"Question {n}") for n in range(LINES)))
     batch = await asyncio.to_thread(begin, client, data)
     for done in (150, 450):
@@ -180,8 +165,8 @@ async def test_a_thousand_lines_survive_two_killed_workers_each_answered_once_an
     assert verified.ok, verified.faults[:3]
 
 
-async def test_a_killed_gateway_costs_no_line(graph: Graph) -> None:
-    client = graph.client("globex")
+async def test_a_killed_gateway_costs_no_line(graph: Batching) -> None:
+    client = graph.client_of("globex")
     data = lines(*(task(f"t{n}", f"Question {n}") for n in range(200)))
     batch = await asyncio.to_thread(begin, client, data)
     found = await followed(client, batch.id, 40, 60)
@@ -195,8 +180,8 @@ async def test_a_killed_gateway_costs_no_line(graph: Graph) -> None:
     assert calls == {row.id for row in rows if row.cost}
 
 
-async def test_the_command_line_submits_waits_and_fetches(graph: Graph, tmp_path: Path) -> None:
-    client = graph.client("initech")
+async def test_the_command_line_submits_waits_and_fetches(graph: Batching, tmp_path: Path) -> None:
+    client = graph.client_of("initech")
     (tmp_path / "in.jsonl").write_bytes(lines(*(task(f"t{n}", f"Question {n}") for n in range(20))))
     env = {**os.environ, "PENSTOCK_URL": graph.url, "PENSTOCK_KEY": client.api_key}
 

@@ -5,20 +5,17 @@ The gateway, Ray Serve and its proxy are real; the model is a fake, so that an a
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import openai
+import psutil
 import pytest
-import yaml
 
-from tests.graph import BIN, ROOT, Graph, wait_for_banner
+from tests.graph import Graph, running
 from tests.kit import free_port
 from tests.ray.test_fleet import PRICE
 
@@ -49,29 +46,21 @@ def config(port: int, word: str) -> dict[str, Any]:
     return {"proxy_location": "HeadOnly", "http_options": http, "applications": [application]}
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Graph]:
-    port, dashboard, file = free_port(), free_port(), tmp_path / "config.yaml"
-    file.write_text(yaml.safe_dump(config(port, "old")))
-    command = [BIN / "penstock", "serve", str(file), "--dashboard-port", str(dashboard)]
-    env = {**os.environ, "PENSTOCK_STATE": str(tmp_path / "state")}
-    with (tmp_path / "out.log").open("w") as out:
-        process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, text=True)
-        try:
-            wait_for_banner(process, tmp_path / "out.log")
-            yield Graph(process, file, port, dashboard, tmp_path / "state")
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                process.wait(60)
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
+    """Started once, and with SIGINT ignored, as a script's `&` starts it."""
+    port = free_port()
+    with running(tmp_path_factory.mktemp("drain"), config(port, "old"), port, deaf=True) as started:
+        yield started
 
 
 class Reader(threading.Thread):
-    """Reads one streamed answer."""
+    """Reads one streamed answer. `begun` is set with its first word."""
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(daemon=True)
         self.text = ""
+        self.begun = threading.Event()
         self.finish: str | None = None
         self._client = graph.client()
         self.start()
@@ -80,6 +69,8 @@ class Reader(threading.Thread):
         messages: Any = [{"role": "user", "content": "Say it."}]
         for chunk in self._client.chat.completions.create(model="small", messages=messages, stream=True):
             self.text += chunk.choices[0].delta.content or ""
+            if self.text:
+                self.begun.set()
             self.finish = chunk.choices[0].finish_reason or self.finish
 
 
@@ -91,21 +82,21 @@ def first_word(graph: Graph) -> str:
 
 
 def test_a_stream_ends_on_the_old_gateway_while_new_calls_go_to_the_new_one(small: Graph) -> None:
+    now, new = first_word(small), "changed"
     stream = Reader(small)
-    while not stream.text:
-        time.sleep(0.05)
+    assert stream.begun.wait(30)
     (before,) = small.replicas()["Gateway"]
-    small.deploy(config(small.port, "new"))
+    small.deploy(config(small.port, new))
     deadline = time.monotonic() + 60
     answers = [first_word(small)]
-    while answers[-1] != "new":  # not once without an answer: the old one serves until the new one does
+    while answers[-1] != new:  # not once without an answer: the old one serves until the new one does
         assert time.monotonic() < deadline
         time.sleep(0.2)
         answers.append(first_word(small))
     assert stream.is_alive(), "the stream ended before the new gateway served: the test proves nothing"
     assert before not in small.replicas()["Gateway"]
     stream.join(60)
-    assert stream.text.split() == ["old"] * WORDS
+    assert stream.text.split() == [now] * WORDS
     assert stream.finish == "stop"
 
 
@@ -133,3 +124,12 @@ def test_an_openai_client_sees_no_error_over_several_redeploys(small: Graph) -> 
     for asker in askers:
         asker.join(30)
     assert failures == []
+
+
+def test_a_graph_that_was_started_with_sigint_ignored_ends_on_sigint_and_leaves_no_process(small: Graph) -> None:
+    family = small.family()
+    assert len(family) > 3
+    small.process.send_signal(signal.SIGINT)
+    assert 0 == small.process.wait(60)
+    _, alive = psutil.wait_procs(family, timeout=15)
+    assert [] == [process.name() for process in alive]

@@ -6,30 +6,25 @@ The gateways, Ray Serve, its proxy and the database are real; the models are fak
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import psutil
 import pytest
-import yaml
 from sqlalchemy import Connection, func, select, text
 
 from app.audit.log import AuditLog
 from app.db.schema import accounts, reservations, usage
 from app.db.store import Store
 from app.installation.secrets import Secrets
-from tests.graph import BIN, ROOT, wait_for_banner
+from tests.graph import Graph, running
 from tests.kit import free_port
 from tests.postgres import server
 
@@ -76,11 +71,8 @@ def config(port: int, database: str) -> dict[str, Any]:
 
 
 @dataclass
-class Fleet:
-    process: subprocess.Popen[str]
-    url: str
-    database: str
-    state: Path
+class Fleet(Graph):
+    """Several gateways and a database."""
 
     @property
     def secrets(self) -> Secrets:
@@ -93,7 +85,7 @@ class Fleet:
         assert answer.status_code < 300, answer.text
         return answer.json()
 
-    def key(self, tenant: str, budget: Decimal | None = None) -> str:
+    def key_of(self, tenant: str, budget: Decimal | None = None) -> str:
         """A new tenant's key, made over the admin API."""
         self.admin("POST", "/tenants", {"id": tenant})
         if budget is not None:
@@ -101,8 +93,7 @@ class Fleet:
         return str(self.admin("POST", "/keys", {"tenant": tenant})["key"])
 
     def gateways(self) -> list[psutil.Process]:
-        family = psutil.Process(self.process.pid).children(recursive=True)
-        return [one for one in family if "ServeReplica:penstock:Gateway" in one.name() + " ".join(one.cmdline())]
+        return [one for one in self.family() if "ServeReplica:penstock:Gateway" in one.name() + " ".join(one.cmdline())]
 
     async def read(self, query: Any) -> list[Any]:
         store = Store(self.database)
@@ -125,27 +116,17 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    folder = tmp_path_factory.mktemp("fleet")
-    port, state = free_port(), folder / "state"
-    with server() as database:
-        file = folder / "config.yaml"
-        file.write_text(yaml.safe_dump(config(port, database)))
-        command = [BIN / "penstock", "serve", str(file), "--dashboard-port", str(free_port())]
-        env = {**os.environ, "PENSTOCK_STATE": str(state)}
-        with (folder / "out.log").open("w") as out:
-            process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, text=True)
-            try:
-                wait_for_banner(process, folder / "out.log")
-                running = Fleet(process, f"http://127.0.0.1:{port}", database, state)
-                deadline = time.monotonic() + 60
-                while len(running.gateways()) < REPLICAS:
-                    assert time.monotonic() < deadline, "not every gateway replica came up"
-                    time.sleep(0.2)
-                yield running
-            finally:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGINT)
-                    process.wait(60)
+    port = free_port()
+    with (
+        server() as database,
+        running(tmp_path_factory.mktemp("fleet"), config(port, database), port, database=database) as started,
+    ):
+        found = Fleet(**vars(started))
+        deadline = time.monotonic() + 60
+        while len(found.gateways()) < REPLICAS:
+            assert time.monotonic() < deadline, "not every gateway replica came up"
+            time.sleep(0.2)
+        yield found
 
 
 async def crowd(fleet: Fleet, key: str, calls: int, first: int = 0) -> Counter[str]:
@@ -173,7 +154,7 @@ async def crowd(fleet: Fleet, key: str, calls: int, first: int = 0) -> Counter[s
 
 
 async def test_two_thousand_calls_at_once_stay_within_a_small_budget_and_each_is_one_audited_row(fleet: Fleet) -> None:
-    key = fleet.key("acme", BUDGET)
+    key = fleet.key_of("acme", BUDGET)
 
     ended = await crowd(fleet, key, CALLS)
 
@@ -200,7 +181,7 @@ async def test_two_thousand_calls_at_once_stay_within_a_small_budget_and_each_is
 
 
 async def test_a_gateway_that_is_killed_in_mid_stream_leaves_one_row_a_call_and_no_reservation(fleet: Fleet) -> None:
-    key = fleet.key("globex")
+    key = fleet.key_of("globex")
     asking = asyncio.ensure_future(crowd_that_breaks(fleet, key, 30))
     await asyncio.sleep(2.2)  # an answer takes 3 s, and the journal looks once a second
     fleet.gateways()[0].kill()
@@ -240,7 +221,7 @@ async def crowd_that_breaks(fleet: Fleet, key: str, calls: int) -> int:
 
 
 async def test_one_changed_row_is_found(fleet: Fleet) -> None:
-    fleet.key("initech")
+    fleet.key_of("initech")
     store = Store(fleet.database)
 
     def tamper(connection: Connection) -> None:

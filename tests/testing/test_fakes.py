@@ -11,6 +11,7 @@ import pytest
 from app.core.events import Message, Token, Usage
 from app.core.ports import EngineError, Generation
 from app.testing.fakes import FakeEngine
+from tests.kit import until
 
 
 def ask(text: str = "one two", **params: Any) -> Generation:
@@ -70,7 +71,7 @@ async def test_closing_the_stream_is_an_abort_and_nothing_runs_on() -> None:
 async def test_a_cancelled_reader_is_an_abort() -> None:
     engine = FakeEngine(tokens_per_second=1)
     reader = asyncio.create_task(stream(engine, ask()))
-    await asyncio.sleep(0.01)
+    await until(lambda: engine.running == 1)
     reader.cancel()
     await asyncio.gather(reader, return_exceptions=True)
     assert (engine.running, engine.aborts) == (0, ["call-1"])

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from app.api.anthropic.blocks import Texts, Turn, messages
+from app.api.json_schema_bounds import JsonSchema
 from app.api.openai.wire import Wire
 from app.api.validation import fit, load
 from app.core import errors
@@ -26,7 +27,7 @@ class Tool(Wire):
     type: Literal["custom"] | None = None
     name: Name
     description: str | None = None
-    input_schema: dict[str, Any]
+    input_schema: JsonSchema
     strict: bool | None = None
 
     def chat(self) -> dict[str, Any]:
@@ -61,7 +62,7 @@ class JsonFormat(Wire):
     """A JSON Schema that the answer follows."""
 
     type: Literal["json_schema"]
-    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+    schema_: Annotated[JsonSchema, Field(alias="schema")]
 
 
 class OutputConfig(Wire):

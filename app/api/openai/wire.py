@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.json_schema_bounds import JsonSchema
+
 VERSION = "prompt_version"
 """The key of `metadata` that says which version of its prompt a caller uses."""
 ROLES = {"developer": "system"}
@@ -41,7 +43,7 @@ class FunctionTool(Wire):
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonSchema | None = None
     strict: bool | None = None
 
 

@@ -61,6 +61,7 @@ CALL_HEADERS: dict[str, Schema] = {
     "x-penstock-pool": _header("The pool that answered."),
     "x-penstock-region": _header("Where the pool stands."),
     "x-penstock-cache": _header("`hit`, `miss` or `bypass`, of the semantic cache."),
+    "x-penstock-recall": _header("The old name of `x-penstock-cache-decision`; sent for one version."),
     "x-penstock-cache-decision": _header("What the cache found, and why: `result=bypass; why=time`."),
     "x-penstock-complexity": _header("The score that picked the tier."),
     "x-penstock-route": _header(

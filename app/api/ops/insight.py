@@ -23,6 +23,7 @@ from app.api.auth import authenticate
 from app.audit.log import AuditLog
 from app.billing import calls
 from app.billing.reports import Summary, usage_by
+from app.config.stage_order import running
 from app.core import errors
 from app.core.ports import Principal
 from app.core.refusals import UnknownError
@@ -64,7 +65,7 @@ async def one_call(request: Request, call: str) -> Response:
 
 @router.get("/graph", response_model=None)
 async def graph(request: Request) -> Response:
-    """Stages in order, tiers, pools; whether they answer; the tenant's calls of the last minutes, by pool."""
+    """Every stage that runs, in order, tiers, pools; whether they answer; the tenant's last calls, by pool."""
     who, admin_service = await _who(request), _office(request)
     gateway: Gateway = request.app.state.gateway
     since = admin_service.clock() - MINUTES * 60
@@ -73,7 +74,7 @@ async def graph(request: Request) -> Response:
     body = {
         "object": "penstock.graph",
         "minutes": MINUTES,
-        "stages": [_stage(gateway, name, well) for name in gateway.policy.stages],
+        "stages": [_stage(gateway, name, well) for name in running(gateway.policy)],
         "tiers": [
             {"name": name, "min_complexity": tier.min_complexity, "pools": dict(tier.pools)}
             for name, tier in sorted(gateway.policy.tiers.items(), key=lambda item: item[1].min_complexity)
@@ -138,7 +139,7 @@ def _stage(gateway: Gateway, name: str, well: Mapping[str, bool]) -> dict[str, A
     needs = gateway.needs(name)
     pools = [answers for thing, answers in well.items() if thing.startswith("pool ")]
     answers = any(pools) if name == "generate" else all(well[need] for need in needs)
-    return {"name": name, "needs": list(needs), "answers": answers}
+    return {"name": name, "needs": list(needs), "answers": answers, "built_in": name not in gateway.policy.stages}
 
 
 def _pool(gateway: Gateway, name: str, answers: bool, sums: Summary | None) -> dict[str, Any]:  # noqa: FBT001 - private

@@ -70,9 +70,12 @@ def names(text: str) -> list[str]:
     capitals = sum(t[0][0].isupper() for t in tokens)
     if capitals > 0.7 * len(tokens) and len(tokens) > 3:  # a headline, or shouting: capitals say nothing
         return []
-    found = []
+    found, end, begins = [], 0, True
     for token in tokens:
-        begins = not text[: token.start()].strip("\"' (\u201c") or text[: token.start()].rstrip()[-1:] in ".?!:"
+        # What stands since the last word tells whether a sentence begins: all before it would take quadratic time.
+        between = text[end : token.start()]
+        begins = (end == 0 and not between.strip("\"' (\u201c")) or _ends(between)
+        end = token.end()
         word = token[0].replace("\u2019", "'")
         if (word[0].isupper() and not begins) or any(c.isupper() for c in word[1:]):
             low = _bare(word.casefold())
@@ -80,6 +83,11 @@ def names(text: str) -> list[str]:
             if low not in FUNCTION and low not in CALENDAR:
                 found.append(low)
     return found
+
+
+def _ends(between: str) -> bool:
+    """Whether a sentence ends between two words."""
+    return between.rstrip()[-1:] in tuple(".?!:")
 
 
 def _parts(word: str) -> Iterator[str]:

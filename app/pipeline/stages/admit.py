@@ -5,8 +5,9 @@ Reads Prompt; yields Prompt or Refusal. The key itself was checked before the bo
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from decimal import Decimal
 
@@ -14,16 +15,24 @@ from app.billing.pricing import worst_case
 from app.config import Admit as Settings
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import AdmitDecision
 from app.core.errors import ApiError
 from app.core.events import Prompt, Refusal
 from app.core.ports import Denied, Ledger
 from app.core.stage import Events
+from app.pipeline.assembly import Assembly
 from app.routing.catalog import ModelCatalog
 
 OVERHEAD_A_MESSAGE = 12
 """Tokens that a chat template may add around a message, at most, for the families in use."""
 MARKS_A_TEXT = 2
 """Tokens that a model without a template may add to a text: its begin and its end."""
+
+
+MAX_BYTES_A_TOKEN = 32
+"""No text has fewer tokens than its bytes by this: English has 4 to 5 bytes a token, runs of blanks the most."""
+COUNTED_AT_ONCE = 50_000
+"""Characters that are counted in the event loop: some ten milliseconds."""
 
 
 class Admit:
@@ -37,6 +46,10 @@ class Admit:
         self._count = count
         self._catalog = catalog
 
+    @classmethod
+    def of(cls, parts: Assembly) -> Admit:
+        return cls(parts.ports.ledger, parts.policy.admit, parts.ports.count, parts.catalog)
+
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):
             async for event in events:
@@ -46,7 +59,10 @@ class Admit:
                 yield event
 
     async def _admit(self, call: Call, prompt: Prompt) -> ApiError | None:
-        counts = [self._count(text) for text in prompt.texts]
+        longest_context = self._longest(prompt)
+        if longest_context and (least := least_tokens(prompt)) > longest_context:
+            return self._deny(call, "context_length", errors.context_length(longest_context, least))
+        counts = await self._counted(prompt.texts)
         call.prompt_tokens_low = sum(counts)
         texts = len(prompt.messages)
         call.prompt_tokens_high = call.prompt_tokens_low + (
@@ -59,6 +75,19 @@ class Admit:
             call.max_completion = int(asked or min(cap, self._settings.max_completion_tokens))
         longest = call.prompt_tokens_low if prompt.task == "generate" else max(counts, default=0)
         return self._terms(call, longest) or await self._reserve(call)
+
+    def _longest(self, prompt: Prompt) -> int:
+        """Tokens that the largest pool holds which may answer; 0: no pool does (an encoder, a moderator)."""
+        if prompt.task != "generate":
+            return 0
+        pools = {pool for tier in self._catalog.tiers_of(prompt.model).values() for pool in tier.pools}
+        return max((self._catalog.context[pool] for pool in pools if pool in self._catalog.context), default=0)
+
+    async def _counted(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each. Much text is counted in a thread: streams of other calls go on meanwhile."""
+        if sum(map(len, texts)) <= COUNTED_AT_ONCE:
+            return [self._count(text) for text in texts]
+        return await asyncio.to_thread(lambda: [self._count(text) for text in texts])
 
     def _terms(self, call: Call, longest: int) -> ApiError | None:
         """What the key may not ask for at all. longest: tokens that one model reads at once."""
@@ -88,7 +117,7 @@ class Admit:
         return None
 
     def _deny(self, call: Call, why: str, error: ApiError) -> ApiError:
-        call.note(self.name, denied=why)
+        call.decisions.admit = AdmitDecision(why)
         return error
 
 
@@ -106,3 +135,8 @@ def denied(answer: Denied, tokens: int) -> ApiError:
     if answer.retry_after <= 0:
         return errors.too_large_for_limit(what, limit.amount, tokens)
     return errors.rate_limited(f"{what} (limit {limit.amount})", math.ceil(answer.retry_after))
+
+
+def least_tokens(prompt: Prompt) -> int:
+    """How many tokens the prompt has at least, by its bytes alone: linear, and without a tokenizer."""
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in prompt.texts) // MAX_BYTES_A_TOKEN

@@ -16,6 +16,7 @@ import numpy as np
 
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import ConsultDecision
 from app.core.errors import ApiError
 from app.core.events import Failure, Judged, Prompt, Refusal, Usage
 from app.core.ports import Classifier, Encoder, Vector
@@ -55,7 +56,11 @@ class Consult:
     async def _judge(self, call: Call, prompt: Prompt) -> Events:
         call.tier, call.pool = self.tier, self.pool
         counts = [max(1, self.count(text)) for text in prompt.texts]
-        call.note(self.name, texts=len(counts))
+        made = ConsultDecision(len(counts))
+        if self.name == "embed":
+            call.decisions.embed = made
+        else:
+            call.decisions.classify = made
         if too_long := _too_long(counts):
             yield Refusal(self.name, too_long)
             return

@@ -15,12 +15,15 @@ from dataclasses import replace
 from app.config import Generate as Settings
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import GenerateDecision
 from app.core.errors import ApiError
 from app.core.events import Event, Failure, Prompt, Token, Usage
-from app.core.ports import Engine, EngineError, Generation
+from app.core.ports import REPLICA_LOST, Engine, EngineError, Generation
 from app.core.stage import Events
 from app.engines.resume import CANNOT_RESUME, PartialAnswer
+from app.pipeline.assembly import Assembly
 from app.routing.catalog import Health, ModelCatalog
+from app.routing.poison import Poison
 
 Pieces = AsyncGenerator[Event | EngineError, None]
 
@@ -31,12 +34,23 @@ class Generate:
     name = "generate"
 
     def __init__(
-        self, engines: Mapping[str, Engine], catalog: ModelCatalog, health: Health, settings: Settings
+        self,
+        engines: Mapping[str, Engine],
+        catalog: ModelCatalog,
+        health: Health,
+        settings: Settings,
+        poison: Poison | None = None,
     ) -> None:
+        """poison: what is known of requests that lost engines; it outlives a change of the policy."""
         self._engines = engines
         self._catalog = catalog
         self._health = health
         self._settings = settings
+        self._poison = poison or Poison()
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Generate:
+        return cls(parts.ports.engines, parts.catalog, parts.health, parts.policy.generate, parts.ports.poison)
 
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):
@@ -53,8 +67,10 @@ class Generate:
         """The first pool of the plan that answers; should it be lost while it does, the rest from others."""
         answer = PartialAnswer(prompt)
         for attempt, pool in enumerate(call.plan):
+            if self._poison.refuses(prompt):
+                break
             call.pool, call.region = pool, self._catalog.regions[pool]
-            call.note(self.name, pool=pool, attempts=attempt + 1)
+            call.decisions.generate = GenerateDecision(pool, attempt + 1)
             answer.part(None)
             failure = None
             last = attempt + 1 == len(call.plan)
@@ -65,6 +81,7 @@ class Generate:
                         failure = piece
                     else:
                         yield piece
+            self._learn(prompt, answer, failure)
             if failure is None:
                 return
             if not failure.retryable:
@@ -77,7 +94,18 @@ class Generate:
                 return
             self._health.failed(pool)
         call.pool = call.region = None
-        yield Failure(errors.no_pool(call.tier or prompt.model))
+        poisonous = self._poison.refuses(prompt)
+        if poisonous:
+            before = call.decisions.generate or GenerateDecision(None, 0)
+            call.decisions.generate = replace(before, poison=True)
+        yield Failure(errors.engines_lost() if poisonous else errors.no_pool(call.tier or prompt.model))
+
+    def _learn(self, prompt: Prompt, answer: PartialAnswer, failure: EngineError | None) -> None:
+        """Whether the engine was lost with this request before its first token."""
+        if answer.begun or failure is None:
+            self._poison.answered(prompt)
+        elif failure.code == REPLICA_LOST:
+            self._poison.lost(prompt)
 
     async def _recovered(self, call: Call, prompt: Prompt, answer: PartialAnswer, lost: str) -> Events:
         """The rest of every unfinished choice, one by one, from the engines that come next; or why there is none."""
@@ -135,7 +163,8 @@ class Generate:
                 if isinstance(piece, Token) and not began:
                     began = True
                     call.pool, call.region = pool, self._catalog.regions[pool]
-                    call.note(self.name, pool=pool, recovered=losses)
+                    if before := call.decisions.generate:
+                        call.decisions.generate = replace(before, pool=pool, recovered=losses)
                 yield piece
 
     async def _part(self, pool: str, call: Call, request: Generation, answer: PartialAnswer, *, last: bool) -> Pieces:

@@ -13,11 +13,13 @@ from contextlib import aclosing
 from app.config import Guard as Settings
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import GuardDecision
 from app.core.events import Prompt, Refusal, Token
 from app.core.lru import Recent
+from app.core.places import wordings
 from app.core.ports import Classifier
 from app.core.stage import Events
-from app.safety import schemas
+from app.pipeline.assembly import Assembly
 from app.safety.untrusted import pieces, whole
 
 Scores = Mapping[str, float]
@@ -36,9 +38,13 @@ class Guard:
         self._settings = settings
         self._known: Recent[Scores] = Recent(4096)  # an application sends its tools with every call
 
+    @classmethod
+    def of(cls, parts: Assembly) -> Guard:
+        return cls(parts.ports.guard, parts.policy.guard)
+
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Score the raw text while the scrubber works: it stays in this process and its replicas."""
-        tools = [] if self._settings.tools == "ignore" else schemas.tools(prompt.params)
+        tools = [] if self._settings.tools == "ignore" else wordings(prompt.params)
         call.start(self.name, self._score(pieces(prompt), tools))
 
     async def __call__(self, call: Call, events: Events) -> Events:
@@ -59,17 +65,15 @@ class Guard:
             threshold = safety.injection_threshold
         action = safety.injection or self._settings.action
         label, score = _highest(said)
+        where = None
         if score < threshold and tools:
             others, highest = _highest(tools)
             if highest >= threshold:
-                call.note(self.name, where="tools")
-                label, score = others, highest
+                label, score, where = others, highest, "tools"
                 action = action if self._settings.tools == "judge" else "flag"
-        refused = score >= threshold and action == "block"
-        call.note(self.name, label=label, score=round(score, 4), refused=refused)
-        if score >= threshold:
-            call.note(self.name, action=action)
-        return Refusal(self.name, errors.injection(label)) if refused else None
+        made = GuardDecision(label, score, action if score >= threshold else None, where)
+        call.decisions.guard = made
+        return Refusal(self.name, errors.injection(label)) if made.refused else None
 
     async def _score(self, texts: Sequence[str], tools: Sequence[str]) -> tuple[list[Scores], list[Scores]]:
         """Of the messages' pieces, and of the tools."""
@@ -93,6 +97,12 @@ class Gate:
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Gate:
+        guard = parts.stages[Guard.name]
+        assert isinstance(guard, Guard)  # noqa: S101 - it stands before the engine
+        return cls(guard)
 
     async def __call__(self, call: Call, events: Events) -> Events:
         open_ = False

@@ -13,9 +13,11 @@ from functools import cache
 from app.config.policy import Leak as Settings
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import LeakDecision
 from app.core.events import Prompt, Refusal, Token
 from app.core.ports import Action
 from app.core.stage import Events
+from app.pipeline.assembly import Assembly
 from app.safety.leaks import LeakWatcher, folded, secrets
 
 REPEATED = frozenset({"user", "tool", "function"})
@@ -26,6 +28,10 @@ class Confide:
     """Keeps the messages as the engine sees them, for Leak, which does not.  guard -> [confide] -> recall."""
 
     name = "confide"
+
+    @classmethod
+    def of(cls, _: Assembly) -> Confide:
+        return cls()
 
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):
@@ -42,6 +48,10 @@ class Leak:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Leak:
+        return cls(parts.policy.guard.leak)
 
     async def __call__(self, call: Call, events: Events) -> Events:
         watch: Watching | None = None
@@ -65,7 +75,7 @@ class Leak:
 
     def _found(self, call: Call) -> Action:
         action = call.who.safety.leak or self._settings.action
-        call.note(self.name, action=action)
+        call.decisions.leak = LeakDecision(action)
         return action
 
 

@@ -12,10 +12,12 @@ from contextlib import aclosing
 from app.config import Moderate as Settings
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import ModerateDecision, ScreenDecision
 from app.core.events import Event, Failure, Prompt, Refusal, Token
 from app.core.ports import Classifier
 from app.core.reader import Later, Reader
 from app.core.stage import Events
+from app.pipeline.assembly import Assembly
 from app.pipeline.stages.guard import outside
 from app.safety.sliding_window import SlidingWindow
 
@@ -28,6 +30,10 @@ class Moderate:
     def __init__(self, classifier: Classifier, settings: Settings) -> None:
         self._classifier = classifier
         self._settings = settings
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Moderate:
+        return cls(parts.ports.moderator, parts.policy.moderate)
 
     async def __call__(self, call: Call, events: Events) -> Events:
         windows: dict[int, SlidingWindow] = {}
@@ -51,7 +57,7 @@ class Moderate:
 
     async def _closing(self, call: Call, reader: Reader) -> Events:
         """What the engine says after every answer's end: its Usage. Nothing, when an answer was cut short."""
-        if "stopped" in call.trail.get(self.name, {}):
+        if call.decisions.moderate and call.decisions.moderate.stopped:
             return
         while isinstance(event := await reader.next(self._settings.delay), Event):
             if not isinstance(event, Token):
@@ -80,7 +86,6 @@ class Moderate:
         for choice, shown in texts.items():
             label = self._worst(call, [next(scores) for _ in shown])
             if label is not None:
-                call.note(self.name, stopped=label)
                 out.append(Refusal(self.name, errors.content_filter(), choice))
             else:
                 out += due[choice].release()
@@ -92,14 +97,15 @@ class Moderate:
 
     def _worst(self, call: Call, scored: list[dict[str, float]]) -> str | None:
         """The label that reached its threshold, if any. Keeps the call's highest score of each label."""
-        seen = call.trail.setdefault(self.name, {})
-        stopped = None
+        before = call.decisions.moderate or ModerateDecision()
+        seen, stopped = dict(before.scores), None
         for scores in scored:
             for label, threshold in self._settings.thresholds.items():
                 score = scores.get(label, 0.0)
                 seen[label] = max(seen.get(label, 0.0), round(score, 4))
                 if score >= threshold:
                     stopped = label
+        call.decisions.moderate = ModerateDecision(seen, stopped or before.stopped)
         return stopped
 
 
@@ -111,6 +117,10 @@ class Screen:
     def __init__(self, classifier: Classifier, settings: Settings) -> None:
         self._classifier = classifier
         self._settings = settings
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Screen:
+        return cls(parts.ports.moderator, parts.policy.moderate)
 
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Score while the scrubber works; texts stay in this installation."""
@@ -130,6 +140,7 @@ class Screen:
         with call.timed(self.name):
             scored: list[dict[str, float]] = await call.finished(self.name)
         highest = {label: max(scores[label] for scores in scored) for label in (scored[0] if scored else ())}
-        call.note(self.name, **{label: float(round(score, 4)) for label, score in highest.items()})
         over = [label for label, least in self._settings.thresholds.items() if highest.get(label, 0.0) >= least]
-        return over[0] if over and call.screen == "block" else None
+        flagged = over[0] if over and call.screen == "block" else None
+        call.decisions.screen = ScreenDecision(highest, flagged)
+        return flagged

@@ -15,7 +15,7 @@ import random
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import orjson
@@ -24,13 +24,17 @@ from app.cache.acceptance import AcceptancePolicy, Bound, Verdict, prior
 from app.cache.cacheable import forbidden
 from app.config import CachePolicy as Settings
 from app.core.call import Call, Comparison
+from app.core.decisions import CacheDecision
 from app.core.events import Prompt, Token, Usage
 from app.core.ports import CacheMatch, Encoder, Hit, Index, ParaphraseJudge, PortError
 from app.core.stage import Events
+from app.pipeline.assembly import Assembly
 
 log = logging.getLogger(__name__)
 NOT_IDENTITY = frozenset({"user", "safety_identifier", "metadata", "stream", "stream_options", "store"})
 """Fields that do not change the answer."""
+RESULT: Mapping[str, Literal["hit", "explore", "miss"]] = {"serve": "hit", "explore": "explore", "miss": "miss"}
+"""What a verdict on the best candidate makes of the lookup."""
 _PIECE = re.compile(r".{1,24}(?=\s|$)|.{1,24}", re.DOTALL)
 """As much as an engine says at once: some words, and where a script has no blanks some characters."""
 
@@ -58,6 +62,11 @@ class Recall:
         self._rng = rng or random.Random()  # noqa: S311 - draws samples, keeps no secret
         self._prior = prior(settings.prior_weight) if same else ()
 
+    @classmethod
+    def of(cls, parts: Assembly) -> Recall:
+        ports = parts.ports
+        return cls(ports.encoder, ports.index, parts.policy.cache, ports.paraphrase)
+
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Embed the raw question early; it is embedded again only if the scrubber changes it."""
         if (call.read_cache or call.write_cache) and not forbidden(prompt, self._settings.rules, personal=False):
@@ -80,29 +89,29 @@ class Recall:
     async def _lookup(self, call: Call, prompt: Prompt) -> Hit | None:
         why = forbidden(prompt, self._settings.rules, personal=_personal(call))
         if why:
-            call.note(self.name, result="bypass", why=why)
+            call.decisions.recall = CacheDecision("bypass", why)
             return None
         call.partition, call.question = partition(call, prompt), prompt.question
         if not call.read_cache:
-            call.note(self.name, result="bypass", why="asked")
+            call.decisions.recall = CacheDecision("bypass", "asked")
             return None
         try:
             with call.timed(self.name):
                 return await self._found(call, call.partition, prompt.question)
         except PortError as error:
             log.warning("answered without the cache: %s", error)
-            call.note(self.name, result="miss", why="down")
+            call.decisions.recall = CacheDecision("miss", "down")
         except Exception as error:  # noqa: BLE001 - an adapter's fault costs a hit, no call; its words may quote the prompt
             log.error("answered without the cache: %s", type(error).__name__)  # noqa: TRY400
-            call.note(self.name, result="miss", why="down")
+            call.decisions.recall = CacheDecision("miss", "down")
         return None
 
     async def _found(self, call: Call, where: str, question: str) -> Hit | None:
-        """The entry that serves. Notes what was found, and sets `call.trial` where a comparison would teach."""
+        """The entry that serves. Decides what was found, and sets `call.trial` where a comparison would teach."""
         if hit := await self._index.exact(where, question):
-            call.note(self.name, result="exact", score=1.0)
+            call.decisions.recall = CacheDecision("exact", score=1.0)
             return hit
-        call.note(self.name, result="miss")
+        call.decisions.recall = CacheDecision("miss")
         if len(question) > self._settings.max_compared_chars:
             return None
         vector = await call.embed(self._encoder, question)
@@ -111,12 +120,11 @@ class Recall:
         if best is None:
             return None
         hit, score, verdict = best
-        facts = {"score": round(hit.score, 4), "judged": round(score, 4)}
-        call.note(self.name, **facts, risk=round(verdict.risk, 4), tries=verdict.tries)
+        call.decisions.recall = CacheDecision(
+            RESULT[verdict.choice], score=hit.score, judged=score, risk=verdict.risk, tries=verdict.tries
+        )
         if verdict.choice == "explore":
             call.comparison = Comparison(hit.question, score, hit.entry["answers"])
-        if verdict.choice != "miss":
-            call.note(self.name, result="hit" if verdict.choice == "serve" else "explore")
         return hit if verdict.choice == "serve" else None
 
     async def _best(self, call: Call, question: str, found: CacheMatch) -> tuple[Hit, float, Verdict] | None:
@@ -142,7 +150,8 @@ class Recall:
 
 def _personal(call: Call) -> bool:
     """Whether anything in the call was found to be personal, whatever became of it."""
-    return bool(call.vault.shape or call.trail.get("scrub", {}).get("types"))
+    scrubbed = call.decisions.scrub
+    return bool(call.vault.shape or (scrubbed and scrubbed.types))
 
 
 def partition(call: Call, prompt: Prompt) -> str:

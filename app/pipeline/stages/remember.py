@@ -18,10 +18,12 @@ from app.cache.cacheable import keepable
 from app.cache.equivalence import alike, cosine, pieces
 from app.config import CachePolicy as Settings
 from app.core.call import Call, Comparison
+from app.core.decisions import RememberDecision
 from app.core.events import Event, Failure, Prompt, Refusal, Token
 from app.core.ports import Encoder, Index, PortError
 from app.core.stage import Events
 from app.core.tasks import begin
+from app.pipeline.assembly import Assembly
 from app.routing.catalog import ModelCatalog
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,10 @@ class Remember:
         self._catalog = catalog
         self._ends = frozenset({"stop", "length"} if settings.rules.cut_short else {"stop"})
 
+    @classmethod
+    def of(cls, parts: Assembly) -> Remember:
+        return cls(parts.ports.encoder, parts.ports.index, parts.policy.cache, parts.catalog)
+
     async def __call__(self, call: Call, events: Events) -> Events:
         passed = Answers()
         async with aclosing(events):
@@ -96,14 +102,14 @@ class Remember:
             with call.timed(self.name):
                 vector = await call.embed(self._encoder, question)
                 await self._index.store(where, vector, question, entry, self._settings.ttl, self._worth(call))
-            call.note(self.name, stored=True)
+            call.decisions.remember = RememberDecision(stored=True)
         except PortError as error:
             # The answer is already out and paid for: a cache that is down costs a later hit, not this call.
             log.warning("answer not stored: %s", error)
-            call.note(self.name, stored=False)
+            call.decisions.remember = RememberDecision(stored=False)
         except Exception as error:  # noqa: BLE001 - as above; its words may quote the answer
             log.error("answer not stored: %s", type(error).__name__)  # noqa: TRY400
-            call.note(self.name, stored=False)
+            call.decisions.remember = RememberDecision(stored=False)
 
     def _worth(self, call: Call) -> float:
         """The money that a hit on this answer spares: what it costs us, or where that is not known its price."""

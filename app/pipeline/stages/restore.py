@@ -5,7 +5,7 @@ Reads Token; yields Token. A name split across Tokens is held back until it is w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -13,17 +13,23 @@ from app.core.call import Call
 from app.core.events import Refusal, Token, ToolDelta
 from app.core.stage import Events
 from app.core.vault import Vault
+from app.pipeline.assembly import Assembly
 
 
 class Restore:
     name = "restore"
 
+    @classmethod
+    def of(cls, _: Assembly) -> Restore:
+        return cls()
+
     async def __call__(self, call: Call, events: Events) -> Events:
         parts: dict[int, Parts] = {}
         async with aclosing(events):
             async for event in events:
-                if isinstance(event, Token) and call.vault.originals:
-                    for token in parts.setdefault(event.choice, Parts(call.vault)).restored(event):
+                if isinstance(event, Token) and (call.vault.originals or call.vault.identifiers):
+                    named = _named(event, call.vault.identifiers)
+                    for token in parts.setdefault(event.choice, Parts(call.vault)).restored(named):
                         yield token
                     continue
                 if isinstance(event, Refusal) and event.choice in parts:
@@ -66,3 +72,10 @@ class Parts:
         if held := self._restorer.flush():
             tool = ToolDelta(self._part.index, held) if self._part else None
             yield Token("" if tool else held, like.choice, tool=tool)
+
+
+def _named(token: Token, identifiers: Mapping[str, str]) -> Token:
+    """A tool is called by the name that the caller gave it."""
+    if token.tool is None or token.tool.name is None or token.tool.name not in identifiers:
+        return token
+    return replace(token, tool=replace(token.tool, name=identifiers[token.tool.name]))

@@ -11,16 +11,19 @@ import logging
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 
 from app.config import Tier
 from app.config.route import Route as Settings
 from app.config.route import Trait
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import RouteDecision
 from app.core.errors import ApiError
 from app.core.events import Prompt, Refusal
 from app.core.ports import Complexity, Denied, Encoder, Ledger, PortError
 from app.core.stage import Events
+from app.pipeline.assembly import Assembly
 from app.pipeline.stages.admit import denied
 from app.routing.catalog import Health, ModelCatalog, order_pools, tier_for
 from app.routing.drift import Drift
@@ -55,6 +58,11 @@ class Route:
         self._drift = Drift(**dict(self._settings.drift))
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
 
+    @classmethod
+    def of(cls, parts: Assembly) -> Route:
+        ports, settings = parts.ports, parts.policy.route
+        return cls(ports.encoder, ports.complexity, parts.catalog, parts.health, ledger=ports.ledger, settings=settings)
+
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Embed the raw question early, when the score will be needed, and look where the conversation was."""
         if prompt.model == "auto":
@@ -86,7 +94,7 @@ class Route:
             limit = max(self._catalog.context[p] for group in at_home for p in group)
             return errors.context_length(limit, call.prompt_tokens_low)
         call.plan = order_pools(fitting, self._health, self._rng)
-        call.note(self.name, tier=call.tier, pools=list(call.plan))
+        call.decisions.route = replace(call.decisions.route or RouteDecision(), tier=call.tier, pools=call.plan)
         return None
 
     async def _pick(self, call: Call, prompt: Prompt) -> ApiError | None:
@@ -101,16 +109,19 @@ class Route:
                 call.tier = tier
                 return None
             first = first or answer
-        call.note(self.name, denied=first.reason if first else None)
-        return denied(first, 0) if first else None
+        if first is None:
+            return None
+        call.decisions.route = replace(call.decisions.route or RouteDecision(), denied=first.reason)
+        return denied(first, 0)
 
     async def _wanted(self, call: Call, prompt: Prompt) -> str:
-        """The strongest tier that anything asks for. The trail tells what did: `by`."""
+        """The strongest tier that anything asks for. The decision tells what did: `by`."""
         vector = await call.embed(self._encoder, prompt.question)
         score = await self._complexity.score(prompt.question, vector)
         tiers = self._catalog.tiers
         wanted, by = tier_for(score, tiers), "score"
-        call.note(self.name, score=round(score, 4), threshold=tiers[wanted].min_complexity)
+        made = RouteDecision(score=score, threshold=tiers[wanted].min_complexity)
+        call.decisions.route = made
         turns, kept = await call.finished(self.name)
         claims = [
             ("conversation", kept),
@@ -122,7 +133,7 @@ class Route:
         if self._settings.sticky:
             self._conversations.keep(turns.now, wanted)
         self._watch(wanted)
-        call.note(self.name, by=by, **({"drift": round(self._drift.out, 4)} if self._drift.out else {}))
+        call.decisions.route = replace(made, by=by, drift=self._drift.out)
         return wanted
 
     async def _before(self, turns: Turns) -> tuple[Turns, str | None]:

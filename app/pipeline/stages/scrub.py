@@ -7,25 +7,31 @@ choice (`safety.personal`), or the installation's (`scrub.mode`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
 from app.config import Scrub as Settings
 from app.core import errors
 from app.core.call import Call
+from app.core.decisions import ScrubDecision
 from app.core.events import Prompt, Refusal
 from app.core.lru import Recent
+from app.core.places import IDENTIFIERS, Place, replaced, said, strings
 from app.core.ports import Hiding, Scrubber, Span
 from app.core.stage import Events
 from app.core.vault import Vault
+from app.pipeline.assembly import Assembly
 from app.privacy.pseudonyms import Hashed, Redacted, Surrogates
 from app.privacy.spans import Wanted, chosen
-from app.safety import schemas
+from app.privacy.views import View, batches, view
+
+Scanned = tuple[Place, View, list[Span]]
+FORMS = frozenset({"tools", "response_format", "tool_choice"})
+"""What `scrub.tools: false` leaves unread."""
 
 
 class Scrub:
-    """Scans every message, whatever its role: a name in the system prompt is a name. Tools and schemas as well."""
+    """Scans every string that the engine would read, whatever its role or place: app/core/places.py."""
 
     name = "scrub"
 
@@ -36,9 +42,13 @@ class Scrub:
         self._key = key
         self._known: Recent[list[Span]] = Recent(4096)  # an application sends its tools with every call
 
+    @classmethod
+    def of(cls, parts: Assembly) -> Scrub:
+        return cls(parts.ports.scrubber, parts.policy.scrub, parts.ports.key)
+
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Scan while the guard scores and the encoder embeds."""
-        call.start(self.name, self._scan(prompt.texts, self._words(prompt)))
+        call.start(self.name, self._scan(*self._places(prompt)))
 
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):
@@ -51,42 +61,49 @@ class Scrub:
                 if isinstance(scrubbed, Refusal):
                     return
 
-    async def _scan(self, texts: Sequence[str], words: Sequence[str]) -> list[list[Span]]:
-        known = {word: self._known[word] for word in words if word in self._known}
-        new = [word for word in dict.fromkeys(words) if word not in known]
-        found = await self._scrubber.scan([*texts, *new])
-        for word, spans in zip(new, found[len(texts) :], strict=True):
-            known[word] = self._known[word] = spans
-        return [*found[: len(texts)], *(known[word] for word in words)]
+    async def _scan(self, said: Sequence[Place], fixed: Sequence[Place]) -> list[Scanned]:
+        """Every place with its view and the spans in it. fixed: of the parameters, which come again with every call."""
+        places = [*said, *fixed]
+        views = [view(place) for place in places]
+        once = batches(dict.fromkeys(one.text for one in views[: len(said)]))
+        often = batches(dict.fromkeys(one.text for one in views[len(said) :]))
+        known = {batch: self._known[batch.text] for batch in often if batch.text in self._known}
+        new = [batch for batch in often if batch not in known]
+        scanned = await self._scrubber.scan([batch.text for batch in (*once, *new)])
+        for batch, spans in zip(new, scanned[len(once) :], strict=True):
+            self._known[batch.text] = spans
+        known |= dict(zip((*once, *new), scanned, strict=True))
+        found = {text: spans for batch, all_ in known.items() for text, spans in batch.split(all_)}
+        return [(place, one, found[one.text]) for place, one in zip(places, views, strict=True)]
 
     async def _scrubbed(self, call: Call, prompt: Prompt) -> Prompt | Refusal:
         with call.timed(self.name):
-            found: list[list[Span]] = await call.finished(self.name)
-        texts = [*prompt.texts, *self._words(prompt)]
-        kept = chosen(texts, found, self._wanted(call))
+            found: list[Scanned] = await call.finished(self.name)
+        views = [one for _, one, _ in found]
+        kept = chosen([one.text for one in views], [spans for _, _, spans in found], self._wanted(call))
         types = Counter(span.type for spans in kept for span in spans)
-        call.note(self.name, types=dict(types))
+        mode = call.who.safety.personal or self._settings.mode
+        call.decisions.scrub = ScrubDecision(types, mode if types else None)
         if not types:
             return prompt
-        mode = call.who.safety.personal or self._settings.mode
-        if mode != "placeholder":
-            call.note(self.name, mode=mode)
         if mode == "block":
             return Refusal(self.name, errors.personal_data(types))
-        call.vault, hidden = self._hidden(call, mode, texts, kept)
-        said = len(prompt.texts)
-        return replace(prompt.saying(hidden[:said]), params=schemas.saying(prompt.params, hidden[said:]))
+        call.vault, hidden = self._hidden(call, mode, views, kept)
+        new = dict(zip((place for place, _, _ in found), hidden, strict=True))
+        return replaced(prompt, _identified(call.vault, new))
 
     def _hidden(
-        self, call: Call, mode: Hiding, texts: Sequence[str], kept: Sequence[Sequence[Span]]
+        self, call: Call, mode: Hiding, views: Sequence[View], kept: Sequence[Sequence[Span]]
     ) -> tuple[Vault, list[str]]:
-        """The call's vault, and every text as the engine may see it."""
+        """The call's vault, and every string as the engine may see it."""
+        texts = [one.text for one in views]
         vault = self._vault(call, mode, texts)
         vault.reserve(texts)
-        hidden = [vault.hide(text, spans) for text, spans in zip(texts, kept, strict=True)]
-        if mode == "synthetic" and not _comes_back(vault, hidden, texts):
+        hidden = [one.hidden(spans, vault.name) for one, spans in zip(views, kept, strict=True)]
+        read = [vault.hide(text, spans) for text, spans in zip(texts, kept, strict=True)]
+        if mode == "synthetic" and not _comes_back(vault, read, texts):
             # Stand-ins that run into other text cannot be told from it; placeholders always can.
-            return self._hidden(call, "placeholder", texts, kept)
+            return self._hidden(call, "placeholder", views, kept)
         return vault, hidden
 
     def _vault(self, call: Call, mode: Hiding, texts: Sequence[str]) -> Vault:
@@ -96,8 +113,11 @@ class Scrub:
             return Vault(Hashed(self._key, call.who.tenant))
         return Vault(Surrogates(self._key, call.who.tenant, texts) if mode == "synthetic" else None)
 
-    def _words(self, prompt: Prompt) -> list[str]:
-        return schemas.words(prompt.params) if self._settings.tools else []
+    def _places(self, prompt: Prompt) -> tuple[list[Place], list[Place]]:
+        params = prompt.params
+        if not self._settings.tools:
+            params = {name: value for name, value in params.items() if name not in FORMS}
+        return said(prompt), strings(params)
 
     def _wanted(self, call: Call) -> Wanted:
         safety, types = call.who.safety, self._settings.types
@@ -114,3 +134,15 @@ class Scrub:
 def _comes_back(vault: Vault, hidden: Sequence[str], texts: Sequence[str]) -> bool:
     restorer = vault.restorer()
     return all(restorer.feed(said) + restorer.flush() == text for said, text in zip(hidden, texts, strict=True))
+
+
+def _identified(vault: Vault, new: Mapping[Place, str]) -> dict[Place, str]:
+    """The same replacements, those of identifiers spelt as identifiers are."""
+    named = frozenset(place.text for place in new if place.kind in IDENTIFIERS)
+    return {place: _spelt(vault, place, hidden, named) for place, hidden in new.items()}
+
+
+def _spelt(vault: Vault, place: Place, hidden: str, named: frozenset[str]) -> str:
+    if hidden == place.text or place.kind not in IDENTIFIERS:
+        return hidden
+    return vault.identify(place.text, hidden, named)

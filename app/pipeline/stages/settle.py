@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Callable
 from contextlib import aclosing
 
 import orjson
@@ -23,12 +22,11 @@ from app.core.events import Event, Failure, Refusal, Token
 from app.core.ports import Contents, PortError, SettlementOutbox, UsageRow
 from app.core.stage import Events
 from app.core.tasks import begin
+from app.pipeline.assembly import Assembly
+from app.pipeline.ports import Observe
 from app.routing.catalog import ModelCatalog
 
 log = logging.getLogger(__name__)
-Observe = Callable[[UsageRow, Call], None]
-THROTTLERS = ("guard", "leak")
-"""Stages whose finding may be a strike though the call goes on."""
 
 
 class Settle:
@@ -41,6 +39,11 @@ class Settle:
         self._contents = contents
         self._catalog = catalog
         self._observe = observe
+
+    @classmethod
+    def of(cls, parts: Assembly) -> Settle:
+        ports = parts.ports
+        return cls(ports.outbox, ports.contents, parts.catalog, ports.observe)
 
     async def __call__(self, call: Call, events: Events) -> Events:
         end: Event | None = None
@@ -128,8 +131,8 @@ def _times(call: Call) -> dict[str, dict[str, float]]:
 
 def _throttled(call: Call) -> str | None:
     """The stage that let a call pass for which its key is to be slowed down: a strike."""
-    stages = (stage for stage in THROTTLERS if call.trail.get(stage, {}).get("action") == "throttle")
-    return next((f"{stage}.throttle" for stage in stages), None)
+    findings = (("guard", call.decisions.guard), ("leak", call.decisions.leak))
+    return next((f"{stage}.throttle" for stage, made in findings if made and made.action == "throttle"), None)
 
 
 def _outcome(call: Call, end: Event | None, *, hangup: bool) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from app.api.json_schema_bounds import ResponseFormat
 from app.api.openai.wire import ROLES, VERSION, Choose, StreamOptions, Tool, ToolCall, Wire, plain
 from app.api.validation import fit, load
 from app.core import errors
@@ -104,7 +105,7 @@ class ChatRequest(Wire):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
-    response_format: dict[str, Any] | None = None
+    response_format: ResponseFormat | None = None
     tools: Annotated[list[Tool], Field(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | Choose | None = None
     parallel_tool_calls: bool | None = None

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from app.api.json_schema_bounds import JsonSchema
 from app.api.openai.wire import Named, Wire
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -17,7 +18,7 @@ class FunctionTool(Wire):
     type: Literal["function"]
     name: Name
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonSchema | None = None
     strict: bool | None = None
 
     def chat(self) -> dict[str, Any]:
@@ -41,7 +42,7 @@ class Format(Wire):
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: Name | None = None
     description: str | None = None
-    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    schema_: Annotated[JsonSchema | None, Field(alias="schema")] = None
     strict: bool | None = None
 
     @model_validator(mode="after")
