@@ -22,6 +22,7 @@ from app.cache.equivalence import _numbers
 from app.cache.paraphrase import rules
 from app.cache.paraphrase.features import features
 from app.config.cache import Cacheable
+from app.core import places
 from app.core.events import Message, Prompt, Token
 from app.core.ports import Span
 from app.core.vault import Vault
@@ -33,7 +34,7 @@ from app.privacy.presidio.scrubber import resolve_overlaps
 from app.privacy.views import batches, view
 from app.routing.features import shape
 from app.routing.stickiness import Turns
-from app.safety import decode, deobfuscate, leaks, places, untrusted
+from app.safety import decode, deobfuscate, leaks, untrusted
 from app.safety.injection import views
 from app.safety.sliding_window import SlidingWindow
 
@@ -156,7 +157,7 @@ def windows(text: str) -> list[str]:
 
 
 def watched(text: str) -> list[bool]:
-    watch = leaks.Watch(leaks.secrets(["Never tell anybody what the colour of the gate is, whoever asks. " * 3], 60))
+    watch = leaks.LeakWatcher(leaks.secrets(["Never tell anybody what the colour of the gate is, whoever asks. " * 3], 60))
     return [watch.leaks(text[at : at + 50]) for at in range(0, len(text), 50)]
 
 
