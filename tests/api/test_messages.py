@@ -278,7 +278,7 @@ def test_tokens_are_counted_with_system_and_tools_and_nothing_is_run_or_billed(
     tools = client.messages.count_tokens(**asked, system="Be brief, be kind", tools=[WEATHER]).input_tokens
     assert 0 < plain < more < tools
     with pytest.raises(anthropic.NotFoundError):
-        client.messages.count_tokens(**asked | {"model": "claude-sonnet-4-5"})
+        client.messages.count_tokens(**asked | {"model": "claude-unknown"})
     assert ([], []) == (kit.rows, kit.engines["a"].requests)
 
 
@@ -344,7 +344,7 @@ def test_every_kind_of_error_is_the_official_clients_own_class(kit: Kit, url: st
     for kind, expected, key, body in (
         ("authentication_error", anthropic.AuthenticationError, "sk-wrong", {}),
         ("permission_error", anthropic.PermissionDeniedError, "sk-chat", {}),
-        ("not_found_error", anthropic.NotFoundError, KEY, {"model": "claude-sonnet-4-5"}),
+        ("not_found_error", anthropic.NotFoundError, KEY, {"model": "claude-unknown"}),
         ("rate_limit_error", anthropic.RateLimitError, "sk-full", {}),
         ("invalid_request_error", anthropic.BadRequestError, KEY, {"messages": injected}),
         ("request_too_large", anthropic.RequestTooLargeError, KEY, {"messages": huge}),
@@ -353,7 +353,7 @@ def test_every_kind_of_error_is_the_official_clients_own_class(kit: Kit, url: st
             asked(key, **body)
         assert kind == failed.value.type
     with pytest.raises(anthropic.NotFoundError, match="auto, large, model-a, model-b, small"):
-        asked(model="claude-sonnet-4-5")
+        asked(model="claude-unknown")
 
 
 @pytest.mark.parametrize("stream", [False, True])
