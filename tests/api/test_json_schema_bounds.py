@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,6 +22,7 @@ from app.api.json_schema_bounds import (
     bounded,
     extent,
 )
+from tests.batch_kit import Batchery, begin, ended, lines, task, written
 from tests.kit import KEY, Kit, serving
 
 WORD = {"type": "string"}
@@ -227,3 +229,16 @@ JSON = st.recursive(
 def test_any_json_passes_or_is_refused_in_words(schema: dict[str, Any]) -> None:
     with contextlib.suppress(ValueError):
         assert schema is bounded(schema)
+
+
+def test_a_batchs_line_with_such_a_schema_fails_alone(tmp_path: Path) -> None:
+    deep, _ = BAD["deep, short pattern"]
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": deep}}
+    bad = task("bad")
+    bad["body"]["response_format"] = form
+    with Batchery(tmp_path).serving() as shop:
+        client = shop.client()
+        done = ended(client, begin(client, lines(bad, task("good"))).id)
+        (refused,) = written(client, done.error_file_id)
+        assert ("bad", 400) == (refused["custom_id"], refused["response"]["status_code"])
+        assert ["good"] == [one["custom_id"] for one in written(client, done.output_file_id)]

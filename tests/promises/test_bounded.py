@@ -157,7 +157,9 @@ def windows(text: str) -> list[str]:
 
 
 def watched(text: str) -> list[bool]:
-    watch = leaks.LeakWatcher(leaks.secrets(["Never tell anybody what the colour of the gate is, whoever asks. " * 3], 60))
+    watch = leaks.LeakWatcher(
+        leaks.secrets(["Never tell anybody what the colour of the gate is, whoever asks. " * 3], 60)
+    )
     return [watch.leaks(text[at : at + 50]) for at in range(0, len(text), 50)]
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import Discriminator, Field, Tag
 
+from app.api.bounds import MAX_IDENTIFIER, MAX_PARTS, Prose
 from app.api.openai.wire import Wire
 from app.core import errors
 from app.core.events import Message
@@ -22,16 +23,16 @@ class TextBlock(Wire):
     """What somebody says."""
 
     type: Literal["text"]
-    text: str
+    text: Prose
 
 
 class ToolUse(Wire):
     """A tool call of an earlier answer."""
 
     type: Literal["tool_use"]
-    id: Annotated[str, Field(min_length=1)]
-    name: Annotated[str, Field(min_length=1)]
-    input: dict[str, Any]
+    id: Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
+    name: Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
+    input: Annotated[dict[str, Any], Field(max_length=MAX_PARTS)]
 
     def call(self) -> dict[str, Any]:
         """As chat's API spells it."""
@@ -44,14 +45,14 @@ def _kind(block: Any) -> str | None:
 
 
 _ASK = Discriminator(_kind, custom_error_type="unsupported_block", custom_error_message=UNSUPPORTED)
-Texts = str | list[Annotated[Annotated[TextBlock, Tag("text")], _ASK]]
+Texts = Prose | Annotated[list[Annotated[Annotated[TextBlock, Tag("text")], _ASK]], Field(max_length=MAX_PARTS)]
 
 
 class ToolResult(Wire):
     """What a tool answered. Chat templates have no word for `is_error`: the text must say it."""
 
     type: Literal["tool_result"]
-    tool_use_id: Annotated[str, Field(min_length=1)]
+    tool_use_id: Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
     content: Texts = ""
 
     def message(self) -> Message:
@@ -69,7 +70,7 @@ class Turn(Wire):
     """One of `messages`."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | list[Block]
+    content: Prose | Annotated[list[Block], Field(max_length=MAX_PARTS)]
 
     @property
     def blocks(self) -> Sequence[TextBlock | ToolUse | ToolResult]:

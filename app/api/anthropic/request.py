@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from app.api.anthropic.blocks import Texts, Turn, messages
+from app.api.bounds import MAX_MESSAGES, EndUser, Identifier, Model, Prose, Stop, Tokens, TopK
 from app.api.json_schema_bounds import JsonSchema
 from app.api.openai.wire import Wire
 from app.api.validation import fit, load
@@ -26,7 +27,7 @@ class Tool(Wire):
 
     type: Literal["custom"] | None = None
     name: Name
-    description: str | None = None
+    description: Prose | None = None
     input_schema: JsonSchema
     strict: bool | None = None
 
@@ -41,7 +42,7 @@ class Choice(Wire):
     """`tool_choice`. name: of type `tool`."""
 
     type: Literal["auto", "any", "tool", "none"]
-    name: str | None = None
+    name: Identifier | None = None
     disable_parallel_tool_use: bool | None = None
 
     def chat(self) -> dict[str, Any]:
@@ -74,14 +75,14 @@ class OutputConfig(Wire):
 class Metadata(Wire):
     """`metadata`."""
 
-    user_id: str | None = None
+    user_id: EndUser | None = None
 
 
 class Counted(Wire):
     """`POST /v1/messages/count_tokens`: what of a request is read by the model."""
 
-    model: Annotated[str, Field(min_length=1)]
-    messages: Annotated[list[Turn], Field(min_length=1)]
+    model: Model
+    messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_MESSAGES)]
     system: Texts | None = None
     tools: Annotated[list[Tool], Field(max_length=128)] | None = None
     tool_choice: Choice | None = None
@@ -122,12 +123,12 @@ class Counted(Wire):
 class MessagesRequest(Counted):
     """`POST /v1/messages`. Bounds are Anthropic's."""
 
-    max_tokens: Annotated[int, Field(ge=1)]
+    max_tokens: Tokens
     stream: bool | None = None
-    stop_sequences: Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=16)] | None = None
+    stop_sequences: Annotated[list[Stop], Field(max_length=16)] | None = None
     temperature: Annotated[float, Field(ge=0, le=1)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=1)] | None = None
+    top_k: TopK | None = None
     metadata: Metadata | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
 

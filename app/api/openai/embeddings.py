@@ -11,6 +11,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.bounds import Dimensions, EndUser, Model
 from app.api.openai.completions.request import Ids, Text, texts
 from app.api.openai.judged import JudgedAnswer
 from app.api.openai.wire import Wire
@@ -29,11 +30,11 @@ MOST = 2048
 class EmbeddingRequest(Wire):
     """`POST /v1/embeddings`. input: text, or token ids of the gateway's tokenizer. dimensions: up to the model's."""
 
-    model: Annotated[str, Field(min_length=1)]
+    model: Model
     input: Text | Ids | Annotated[list[Text] | list[Ids], Field(min_length=1, max_length=MOST)]
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: Annotated[int, Field(ge=1)] | None = None
-    user: str | None = None
+    dimensions: Dimensions | None = None
+    user: EndUser | None = None
 
     def prompt(self, tokenizer: Tokenizer | None) -> Prompt:
         """The request as the stages know it: a message for each text. Raises ApiError (400), as `texts`."""

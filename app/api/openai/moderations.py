@@ -14,6 +14,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.bounds import Model, Prose
 from app.api.openai.judged import JudgedAnswer
 from app.api.openai.moderation_categories import result
 from app.api.openai.wire import Wire
@@ -32,14 +33,14 @@ class TextPart(Wire):
     """A part of one input. Images are refused."""
 
     type: Literal["text"]
-    text: str
+    text: Prose
 
 
 class ModerationRequest(Wire):
     """`POST /v1/moderations`. input: a text, texts, or the text parts of one input."""
 
-    input: str | Annotated[list[str] | list[TextPart], Field(min_length=1, max_length=MOST)]
-    model: Annotated[str, Field(min_length=1)] | None = None
+    input: Prose | Annotated[list[Prose] | list[TextPart], Field(min_length=1, max_length=MOST)]
+    model: Model | None = None
 
     @property
     def texts(self) -> list[str]:

@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from pydantic import Field, model_validator
 from starlette.requests import Request
 
+from app.api.bounds import MAX_MESSAGES, Model, Prose
 from app.api.openai.chat.request import ChatMessage
 from app.api.openai.completions.request import Id
 from app.api.openai.wire import Wire
@@ -32,9 +33,9 @@ class TokenizeRequest(Wire):
     has them. add_generation_prompt: of a chat, with what begins the answer.
     """
 
-    model: Annotated[str, Field(min_length=1)] | None = None
-    prompt: str | None = None
-    messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
+    model: Model | None = None
+    prompt: Prose | None = None
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
     add_special_tokens: bool | None = None
     add_generation_prompt: bool = True
 
@@ -49,7 +50,7 @@ class TokenizeRequest(Wire):
 class DetokenizeRequest(Wire):
     """`POST /detokenize`."""
 
-    model: Annotated[str, Field(min_length=1)] | None = None
+    model: Model | None = None
     tokens: Annotated[list[Id], Field(max_length=1_000_000)]
 
 

@@ -9,6 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.bounds import (
+    Identifier,
+    Prose,
+)
 from app.api.json_schema_bounds import JsonSchema
 
 VERSION = "prompt_version"
@@ -26,14 +30,14 @@ class Wire(BaseModel):
 class Function(Wire):
     """What a tool call calls. arguments: JSON, as the model wrote it."""
 
-    name: str
-    arguments: str
+    name: Identifier
+    arguments: Prose
 
 
 class ToolCall(Wire):
     """A tool call of an earlier answer."""
 
-    id: str
+    id: Identifier
     type: Literal["function"] = "function"
     function: Function
 
@@ -42,7 +46,7 @@ class FunctionTool(Wire):
     """A function that the model may call. parameters: a JSON Schema."""
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-    description: str | None = None
+    description: Prose | None = None
     parameters: JsonSchema | None = None
     strict: bool | None = None
 
@@ -57,7 +61,7 @@ class Tool(Wire):
 class Named(Wire):
     """The name of the function to call."""
 
-    name: str
+    name: Identifier
 
 
 class Choose(Wire):

@@ -9,6 +9,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from app.api.bounds import (
+    MAX_CALLS,
+    MAX_MESSAGES,
+    MAX_PARTS,
+    Biases,
+    EndUser,
+    Identifier,
+    Model,
+    Part,
+    Prose,
+    Seed,
+    Stop,
+    Tokens,
+)
 from app.api.json_schema_bounds import ResponseFormat
 from app.api.openai.wire import ROLES, VERSION, Choose, StreamOptions, Tool, ToolCall, Wire, plain
 from app.api.validation import fit, load
@@ -26,17 +40,15 @@ NOT_YET = {
     "audio": "Audio output is not supported. Leave `audio` out.",
 }
 
-Stop = Annotated[str, Field(min_length=1)]
-
 
 class ChatMessage(Wire):
     """One message. Text parts are joined; other parts are refused with the part's type named."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[dict[str, Any]] | None = None
-    name: str | None = None
-    tool_call_id: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    content: Prose | Annotated[list[Part], Field(max_length=MAX_PARTS)] | None = None
+    name: Identifier | None = None
+    tool_call_id: Identifier | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=MAX_CALLS)] | None = None
 
     @field_validator("content")
     @classmethod
@@ -82,40 +94,40 @@ class ModerationPolicy(Wire):
 class Moderation(Wire):
     """OpenAI's `moderation`: judge the prompt too, and say in the answer what was found."""
 
-    model: Annotated[str, Field(min_length=1)]
+    model: Model
     policy: ModerationPolicy | None = None
 
 
 class ChatRequest(Wire):
     """`POST /v1/chat/completions`. Bounds are OpenAI's."""
 
-    model: Annotated[str, Field(min_length=1)]
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    model: Model
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
-    seed: int | None = None
+    seed: Seed | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    logit_bias: Biases | None = None
     response_format: ResponseFormat | None = None
     tools: Annotated[list[Tool], Field(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | Choose | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     service_tier: Literal["auto", "default", "flex", "priority", "scale"] | None = None
-    prompt_cache_key: str | None = None
+    prompt_cache_key: EndUser | None = None
     moderation: Moderation | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    metadata: Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=16)] | None = None
+    user: EndUser | None = None
+    safety_identifier: EndUser | None = None
+    metadata: Annotated[dict[Identifier, Annotated[str, Field(max_length=512)]], Field(max_length=16)] | None = None
 
     @model_validator(mode="after")
     def _tools_fit(self) -> ChatRequest:

@@ -7,15 +7,18 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from app.api.bounds import MAX_TEXT, Biases, EndUser, Model, Prose, Seed, Stop, Tokens
 from app.api.openai.wire import StreamOptions, Wire
 from app.api.validation import fit, load
 from app.core import errors
 from app.core.events import Message, Prompt
 from app.core.ports import Tokenizer
 
-Text = Annotated[str, Field(min_length=1)]
+MAX_IDS = 1_000_000
+"""Token ids of one text."""
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 Id = Annotated[int, Field(ge=0, lt=2**31)]
-Ids = Annotated[list[Id], Field(min_length=1)]
+Ids = Annotated[list[Id], Field(min_length=1, max_length=MAX_IDS)]
 PLAIN = ("n", "stop", "seed", "temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias")
 """What reaches the engine under the same name."""
 MOST = 128
@@ -25,24 +28,24 @@ MOST = 128
 class CompletionRequest(Wire):
     """`POST /v1/completions`. Bounds are OpenAI's. prompt: text, or token ids of the gateway's tokenizer."""
 
-    model: Annotated[str, Field(min_length=1)]
+    model: Model
     prompt: Text | Ids | Annotated[list[Text] | list[Ids], Field(min_length=1, max_length=MOST)]
-    suffix: str | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    suffix: Prose | None = None
+    max_tokens: Tokens | None = None
     echo: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1, le=MOST)] | None = None
     best_of: Annotated[int, Field(ge=1, le=20)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
-    stop: Text | Annotated[list[Text], Field(max_length=4)] | None = None
-    seed: int | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
+    seed: Seed | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
-    user: str | None = None
+    logit_bias: Biases | None = None
+    user: EndUser | None = None
 
     @model_validator(mode="after")
     def _not_too_many(self) -> CompletionRequest:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from app.api.bounds import Prose
 from app.api.json_schema_bounds import JsonSchema
 from app.api.openai.wire import Named, Wire
 
@@ -17,7 +18,7 @@ class FunctionTool(Wire):
 
     type: Literal["function"]
     name: Name
-    description: str | None = None
+    description: Prose | None = None
     parameters: JsonSchema | None = None
     strict: bool | None = None
 
@@ -41,7 +42,7 @@ class Format(Wire):
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: Name | None = None
-    description: str | None = None
+    description: Prose | None = None
     schema_: Annotated[JsonSchema | None, Field(alias="schema")] = None
     strict: bool | None = None
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
+from app.api.bounds import MAX_IDENTIFIER, MAX_PARTS, Part, Prose
 from app.api.openai.wire import ROLES, Wire
 from app.core import errors
 from app.core.events import Message
@@ -42,7 +43,7 @@ def _only_text(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]
     return content
 
 
-Content = Annotated[str | list[dict[str, Any]], AfterValidator(_only_text)]
+Content = Annotated[Prose | Annotated[list[Part], Field(max_length=MAX_PARTS)], AfterValidator(_only_text)]
 Id = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -69,8 +70,8 @@ class CallItem(Wire):
     id: Id | None = None
     type: Literal["function_call"]
     call_id: Id
-    name: Annotated[str, Field(min_length=1)]
-    arguments: str
+    name: Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
+    arguments: Prose
 
     def kept(self) -> Item:
         """As it is kept."""

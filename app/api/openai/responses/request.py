@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from app.api.bounds import MAX_MESSAGES, EndUser, Identifier, Model, Prose, Tokens
 from app.api.openai.responses.fields import Choose, FunctionTool, Reasoning, Text
 from app.api.openai.responses.items import AnyItem, Item, MessageItem, messages
 from app.api.openai.wire import VERSION, Wire, plain
@@ -24,6 +25,7 @@ NEVER = {
     "prompt": "Stored prompts are not supported. Send `instructions` and `input`.",
 }
 LOGPROBS = "message.output_text.logprobs"
+Included = Literal["message.output_text.logprobs", "reasoning.encrypted_content"]
 MetaKey = Annotated[str, Field(max_length=64)]
 MetaValue = Annotated[str, Field(max_length=512)]
 
@@ -31,10 +33,10 @@ MetaValue = Annotated[str, Field(max_length=512)]
 class Counted(Wire):
     """`POST /v1/responses/input_tokens`: what of a request is read by the model."""
 
-    model: Annotated[str, Field(min_length=1)] = "auto"
-    input: str | Annotated[list[AnyItem], Field(min_length=1)] | None = None
-    instructions: str | None = None
-    previous_response_id: str | None = None
+    model: Model = "auto"
+    input: Prose | Annotated[list[AnyItem], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
+    instructions: Prose | None = None
+    previous_response_id: Identifier | None = None
     tools: Annotated[list[FunctionTool], Field(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | Choose | None = None
     parallel_tool_calls: bool | None = None
@@ -85,19 +87,19 @@ class ResponsesRequest(Counted):
     include: encrypted reasoning is asked for by many clients at every call; there is none to include.
     """
 
-    model: Annotated[str, Field(min_length=1)]
+    model: Model
     stream: bool | None = None
     store: bool | None = None
-    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_output_tokens: Tokens | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    include: list[Literal["message.output_text.logprobs", "reasoning.encrypted_content"]] | None = None
+    include: Annotated[list[Included], Field(max_length=16)] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     metadata: Annotated[dict[MetaKey, MetaValue], Field(max_length=16)] | None = None
     service_tier: Literal["auto", "default", "flex", "priority", "scale"] | None = None
-    prompt_cache_key: str | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
+    prompt_cache_key: EndUser | None = None
+    user: EndUser | None = None
+    safety_identifier: EndUser | None = None
 
     def params(self) -> dict[str, Any]:
         """What reaches the engine, under chat's names."""

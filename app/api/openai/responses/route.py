@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.auth import authenticate
+from app.api.bounds import Identifier
 from app.api.openai.responses.answer import Draft, ResponseAnswer, ResponseStream
 from app.api.openai.responses.items import Item
 from app.api.openai.responses.request import Counted, read, read_counted
@@ -30,7 +31,7 @@ SCOPE = "responses"
 class Listed(Wire, strict=False):
     """The query of `input_items`. after: an item's id. Query values are strings, so they are turned into numbers."""
 
-    after: str | None = None
+    after: Identifier | None = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     order: Literal["asc", "desc"] = "desc"
 
