@@ -1,4 +1,4 @@
-"""Run a batch's line through the route that an online request takes.  worker -> [lines] -> API routes -> gateway.
+"""Run a batch's line through the route that an online request takes.  worker -> [runner] -> API routes -> gateway.
 
 The line is a request to the same ASGI app, made in this process in its key's name, so it is read, checked, refused,
 moderated, billed and shaped exactly as if it had come over the network.
