@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 LAST = ("tests/ray/", "tests/conformance/", "tests/ray/test_graph.py")
 """Folders and files that come after all others, in this order: the last file's last test ends the graph."""
 
-settings.register_profile("quick", max_examples=FEW)
+# no deadline: how long an example takes says more of the machine than of the code
+settings.register_profile("whole", deadline=None)
+settings.register_profile("quick", max_examples=FEW, deadline=None)
+settings.load_profile("whole")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,6 +1,6 @@
 """The worker: reads batches' inputs, runs their lines where gateways leave room, writes their outputs.
 
-deployments/batch_worker, graphs/local -> [worker] -> gateways, SQL, blobs. It may die at any moment: another one goes on.
+batch_worker, graphs/local -> [worker] -> gateways, SQL, blobs. It may die at any moment: another one goes on.
 """
 
 from __future__ import annotations
