@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -125,8 +126,8 @@ class ServeEngine:
                 raise
             raise known from None
         finally:
-            if response is not None and not finished:
-                response.cancel()
+            if not finished:
+                _cancel(response)
 
     async def ready(self) -> bool:
         """Whether a replica answers within `patience` and its engine is healthy. Never raises."""
@@ -136,8 +137,7 @@ class ServeEngine:
             async with asyncio.timeout(self._patience):
                 await response
         except Exception:  # noqa: BLE001  whatever went wrong, it is not ready
-            if response is not None:
-                response.cancel()
+            _cancel(response)
             return False
         return True
 
@@ -153,6 +153,13 @@ class ServeEngine:
         elif request.resume:
             params |= {"continue_final_message": True, "add_generation_prompt": False}
         return Chat([message.wire() for message in request.messages], params, request.raw)
+
+
+def _cancel(response: Any) -> None:
+    """Give a call up. Ray raises here what the call itself would, of a pool that is gone: it has been said already."""
+    if response is not None:
+        with suppress(Exception):
+            response.cancel()
 
 
 def _context(call_id: str) -> Context:
