@@ -113,8 +113,8 @@ ONE = {"adapter": "capitals", "placement": "inline"}
 def gateway(**ports):
     made = graph(**ports)
     class Runtime:
-        ledger, outbox, contents, observe, pseudonym_key = (
-            runtime.ledger, runtime.outbox, runtime.contents, runtime.observe, runtime.key)
+        authenticator, ledger, outbox, contents, observe, pseudonym_key = (
+            runtime.authenticator, runtime.ledger, runtime.outbox, runtime.contents, runtime.observe, runtime.key)
     one = Gateway(made, wire(made, Runtime))
     one.apply(policy())
     return one

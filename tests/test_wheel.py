@@ -21,7 +21,7 @@ PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 WEIGHTS = """
 import pathlib, sys, app
 from app.models import catalog
-folders = [catalog._checked(name) for name, model in catalog.CATALOG.items() if model.package == "app"]
+folders = [catalog.checked(name) for name, model in catalog.CATALOG.items() if model.package == "app"]
 print(pathlib.Path(app.__file__).parents[1])
 print(*folders, sep="\\n")
 """

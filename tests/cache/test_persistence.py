@@ -198,13 +198,13 @@ import numpy as np
 
 async def main():
     index = FaissIndex(8, store=sys.argv[1], sealed=False, encoder="e")
-    index._keeper.writer.compact = 200_000
+    index._persistence.writer.compact = 200_000
     for number in range(10**9):
         vector = np.zeros(8, np.float32)
         vector[number % 8] = 1
         await index.store("acme/small/v1/abc", vector, f"q{number}", {"n": number, "x": "x" * 200}, 600)
         if number % 50 == 49:
-            await asyncio.to_thread(index._keeper.wait, 10)
+            await asyncio.to_thread(index._persistence.wait, 10)
             print(number, flush=True)
 
 asyncio.run(main())

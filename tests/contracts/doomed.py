@@ -18,6 +18,7 @@ from app.billing.ledger.outbox import SettlementOutbox
 from app.core.ports import UsageRow
 from app.db.store import Store
 from app.pipeline.gateway import Gateway
+from app.tenancy.authenticator import Authenticator
 from app.testing.fakes import FakeEngine
 from tests.contracts.ledger_kit import SECRETS
 from tests.kit import Kit, graph, policy
@@ -33,11 +34,12 @@ class DyingLedger(SqlLedger):
 
 async def main(url: str, folder: str, port: str, words: str, kind: str) -> None:
     """words: of every answer, 50 a second. kind: `lasting`, or `dying` at the first settlement."""
-    ledger: Any = (DyingLedger if kind == "dying" else SqlLedger)(Store(url, patience=0.2), SECRETS)
+    store = Store(url, patience=0.2)
+    ledger: Any = (DyingLedger if kind == "dying" else SqlLedger)(store, SECRETS)
     outbox = SettlementOutbox(ledger, Path(folder), every=0.05)
     engine = FakeEngine("word " * int(words), tokens_per_second=50)
     kit = Kit(engines={"a": engine, "b": engine}, ledger=ledger)
-    gateway = Gateway(graph(), replace(kit.gateway().ports, outbox=outbox))
+    gateway = Gateway(graph(), replace(kit.gateway().ports, authenticator=Authenticator(store), outbox=outbox))
     gateway.apply(policy())
     app = create_app(gateway, ApiDependencies(kit.metrics.export))
     server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", int(port), log_level="warning", lifespan="off"))
