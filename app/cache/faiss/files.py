@@ -1,6 +1,6 @@
 """Where the semantic cache is kept over restarts: numbered files in a folder or an object store.
 
-faiss_keeper -> [Place] -> fsspec. `000000000007.snapshot` holds everything up to its number, `000000000008.log` the
+persistence -> [Place] -> fsspec. `000000000007.snapshot` holds everything up to its number, `000000000008.log` the
 changes after it. Files and the folder are their owner's alone (0600, 0700). Blocking; whatever fsspec raises comes
 through.
 """

@@ -8,7 +8,7 @@ so that a store never waits for the graph. A graph cannot forget: its dead rows 
 most of it, the living move on into a new graph by the same steps. A lookup searches all parts, at most three.
 
 What is stored and learned also goes to a folder or an object store, where one is named, and is read from it at the
-next start (faiss_keeper). Calls never wait for that.
+next start (persistence). Calls never wait for that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the semantic cache writes down: records, each whole or not there.  faiss_keeper -> [here] -> bytes.
+"""What the semantic cache writes down: records, each whole or not there.  persistence -> [records] -> bytes.
 
 A file is frames: length and CRC-32 (little-endian, 32 bits each), then a record, sealed where the store is. The first
 record is the Header, and a snapshot's last is End: one without it was not finished. A frame that is cut short or

@@ -1,6 +1,6 @@
 """What the files of a semantic cache come to: the last whole snapshot, and the changes after it.
 
-faiss_keeper -> [replay] -> Place. Files of another encoder, format or secret are passed over, with a warning.
+persistence -> [recovery] -> Place. Files of another encoder, format or secret are passed over, with a warning.
 """
 
 from __future__ import annotations

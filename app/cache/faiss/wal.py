@@ -1,4 +1,4 @@
-"""Write a semantic cache's files: changes to the log, everything to a snapshot.  faiss_keeper -> [Writer] -> Place.
+"""Write a semantic cache's files: changes to the log, everything to a snapshot.  persistence -> [Writer] -> Place.
 
 Blocking, for one thread; whatever fsspec raises comes through.
 """
