@@ -24,7 +24,7 @@ EF = 64  # nodes a search keeps in sight; eight times as many where dead rows st
 class Slot:
     """A stored entry and where its vector is: `row` of `part`, None once it is gone.
 
-    key: what makes a question the same (faiss_keys.one_blank). entry: JSON, compact, and nobody else's to change.
+    key: what makes a question the same (keys.one_blank). entry: JSON, compact, and nobody else's to change.
     size: bytes of memory, about. worth: the money a hit saves. hits, rank: eviction's. tried: as ports.Hit's.
     """
 
