@@ -25,6 +25,8 @@ PARTS = {
 }
 ROOT = Path(__file__).parents[1]
 CATALOG = "app.models.catalog"
+ASKED = frozenset({f"{CATALOG}.resolve", "app.runtime.prepare.prepare", "app.config.adapters.load"})
+"""Functions that find weights, or make what loads them."""
 TRAINERS = {"torch", "sklearn"}
 """Take seconds to import; the product loads them for models alone."""
 AROUND = ("tests.", "deployments.", "graphs.", "evals.", "tools.", "bench.")
@@ -67,10 +69,10 @@ def reached(file: Path) -> frozenset[str]:
 
 @lru_cache
 def loaders() -> frozenset[str]:
-    """What loads weights: the catalog's functions, and every adapter of a port whose module asks the catalog."""
+    """What loads weights: who is asked for them, and every adapter of a port whose module asks the catalog."""
     names = {name.replace(":", ".") for adapters in ADAPTERS.values() for name in adapters.values()}
     loading = {name for name in names if _asks_the_catalog(name.rpartition(".")[0])}
-    return frozenset({f"{CATALOG}.prepare", f"{CATALOG}.resolve", "app.config.adapters.load", *loading})
+    return ASKED | loading
 
 
 def _asks_the_catalog(module: str) -> bool:

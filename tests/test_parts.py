@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.parts import loaders, reached
+from tests.parts import ASKED, loaders, reached
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,7 +64,13 @@ def test_an_adapter_that_loads_weights_is_known_by_its_imports() -> None:
         "app.models.encoder.MiniLMEncoder", "app.privacy.presidio.scrubber.PresidioScrubber",
         "app.safety.injection.OnnxInjection", "app.routing.complexity.LinearComplexity",
         "app.safety.detoxify.DetoxifyClassifier", "app.cache.paraphrase.judge.MiniLMParaphraseJudge",
-    } == {name for name in loaders() if not name.startswith(("app.models.catalog.", "app.config."))}  # fmt: skip
+    } == loaders() - ASKED  # fmt: skip
+
+
+@pytest.mark.parametrize("function", sorted(ASKED))
+def test_a_function_that_is_asked_for_weights_stands_where_it_is_named(function: str) -> None:
+    module, _, name = function.rpartition(".")
+    assert callable(getattr(import_module(module), name))
 
 
 def test_what_a_test_needs_is_found_behind_the_modules_that_it_imports() -> None:

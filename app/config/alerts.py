@@ -1,4 +1,4 @@
-"""The part of the policy that looks after money and abuse: alerts, strikes, the spend breaker, addresses, sight."""
+"""The part of the policy that looks after money and abuse: alerts, strikes, the spend breaker, addresses, telemetry."""
 
 from __future__ import annotations
 

@@ -17,14 +17,10 @@ Path = tuple[str, ...]
 ANY = "*"
 """Stands for every name at its place in a path."""
 GRAPH: Mapping[Path, str] = {("same",): "paraphrase"}
-"""Old path below `args` -> the key's new name."""
+"""Old key below `args`, its parents by their new names -> its new name."""
 POLICY: Mapping[Path, str] = {
     ("rooms",): "stages",
     ("recall",): "cache",
-    ("recall", "floor"): "min_similarity",
-    ("recall", "longest"): "max_compared_chars",
-    ("recall", "audit"): "shadow_share",
-    ("recall", "agree"): "min_answer_similarity",
     ("cache", "floor"): "min_similarity",
     ("cache", "longest"): "max_compared_chars",
     ("cache", "audit"): "shadow_share",
@@ -33,28 +29,31 @@ POLICY: Mapping[Path, str] = {
     ("tiers", ANY, "above"): "min_complexity",
     ("goods",): "costs",
     ("watch",): "alerts",
-    ("watch", "alerts"): "budget_percents",
     ("alerts", "alerts"): "budget_percents",
     ("door",): "ip_limits",
     ("sight",): "observability",
 }
-"""Old path below the Gateway's `user_config` -> the key's new name."""
+"""Old key below the Gateway's `user_config`, its parents by their new names -> its new name."""
 
 
-def renewed(data: Any, table: Mapping[Path, str], at: Path = ()) -> tuple[Any, list[tuple[str, str]]]:
-    """`data` with the new names, and each old dotted path with its new name. Raises ConfigError where both stand."""
+def renewed(
+    data: Any, table: Mapping[Path, str], written: Path = (), at: Path = ()
+) -> tuple[Any, list[tuple[str, str]]]:
+    """`data` with the new names, and each old dotted path with its new name. Raises ConfigError where both stand.
+
+    written, at: the path to `data` as it was written, and by the new names.
+    """
     if not isinstance(data, Mapping):
         return data, []
     out: dict[Any, Any] = {}
     found: list[tuple[str, str]] = []
     for key, value in data.items():
-        path = (*at, str(key))
-        new = _new(path, table)
+        path, new = (*written, str(key)), _new((*at, str(key)), table)
         if new is not None:
             if new in data:
                 raise ConfigError(f"{'.'.join(path)}: is now `{new}`, which stands beside it: keep the new one")
             found.append((".".join(path), new))
-        out[new or key], below = renewed(value, table, path)
+        out[new or key], below = renewed(value, table, path, (*at, new or str(key)))
         found += below
     return out, found
 
@@ -78,19 +77,21 @@ def migrate(text: str) -> tuple[str, list[str]]:
 def _renames(root: yaml.Node | None) -> Iterator[tuple[yaml.Node, str, str]]:
     """Key nodes to rename, with the new name and the old path."""
     for app in _items(_get(root, "applications")):
-        yield from _below(_get(app, "args"), GRAPH, ())
+        yield from _below(_get(app, "args"), GRAPH)
         for deployment in _items(_get(app, "deployments")):
-            yield from _below(_get(deployment, "user_config"), POLICY, ())
+            yield from _below(_get(deployment, "user_config"), POLICY)
 
 
-def _below(node: yaml.Node | None, table: Mapping[Path, str], at: Path) -> Iterator[tuple[yaml.Node, str, str]]:
+def _below(
+    node: yaml.Node | None, table: Mapping[Path, str], written: Path = (), at: Path = ()
+) -> Iterator[tuple[yaml.Node, str, str]]:
     if not isinstance(node, yaml.MappingNode):
         return
     for key, value in node.value:
-        path = (*at, str(key.value))
-        if new := _new(path, table):
+        path, new = (*written, str(key.value)), _new((*at, str(key.value)), table)
+        if new:
             yield key, new, ".".join(path)
-        yield from _below(value, table, path)
+        yield from _below(value, table, path, (*at, new or str(key.value)))
 
 
 def _new(path: Path, table: Mapping[Path, str]) -> str | None:

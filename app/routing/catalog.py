@@ -46,7 +46,7 @@ class ModelCatalog:
         )
 
     def alone(self, tier: str, price: Prices, model_id: str, pool: str) -> ModelCatalog:
-        """A menu of one tier with one model, to be asked for by either name: what no engine answers."""
+        """A catalog of one tier with one model, to be asked for by either name: what no engine answers."""
         return replace(
             self,
             tiers={tier: Tier(min_complexity=0, pools={pool: 1.0}, price=price)},

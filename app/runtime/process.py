@@ -1,5 +1,5 @@
-"""What a gateway process keeps beside the stages: its database and all that stands on it, sight, and the chores between
-calls. deployments.gateway, graphs.local -> [runtime] -> adapters.
+"""What a gateway process keeps beside the stages: its database and all that stands on it, metrics and traces, and the
+chores between calls. deployments.gateway, graphs.local -> [runtime] -> adapters.
 """
 
 from __future__ import annotations

@@ -53,6 +53,13 @@ def test_a_graph_of_old_names_is_read() -> None:
     )
 
 
+def test_an_old_key_below_a_new_one_is_read_too_and_named_as_it_was_written() -> None:
+    half = OLD.replace("recall:", "cache:")
+    assert "cache.floor -> min_similarity" in migrate(half)[1]
+    assert "recall.floor -> min_similarity" in migrate(OLD)[1]
+    assert migrate(OLD)[0] == migrate(half)[0]
+
+
 def test_both_names_at_once_are_refused() -> None:
     both = {**user_config(OLD), "stages": ["admit"]}
     with pytest.raises(ConfigError, match="rooms: is now `stages`"):

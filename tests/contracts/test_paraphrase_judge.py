@@ -1,4 +1,4 @@
-"""Every Same: a probability for each other question, in their order, whatever the texts."""
+"""Every paraphrase judge: a probability for each other question, in their order, whatever the texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The office: tenants, projects, keys and budgets, each change one transaction with its audit record."""
+"""The admin service: tenants, projects, keys and budgets, each change one transaction with its audit record."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _TURN = 50  # snapshots between two turns of the event loop
 
 
 class SettlementOutbox:
-    """The Journal port on files in `folder`. Run `run()` beside the gateway, and `aclose()` when it ends.
+    """The SettlementOutbox port on files in `folder`. Run `run()` beside the gateway, and `aclose()` when it ends.
 
     clock: Unix seconds, for when to look for the dead. every: seconds between snapshots of the calls on their way.
     """

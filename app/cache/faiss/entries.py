@@ -1,4 +1,4 @@
-"""The semantic cache's entries: put, found, learned from, swept, forgotten.  FaissIndex -> [Shelf] -> FAISS.
+"""The semantic cache's entries: put, found, learned from, swept, forgotten.  FaissIndex -> [Entries] -> FAISS.
 
 Not thread-safe, but for `exact`: FaissIndex calls the rest from one thread.
 """

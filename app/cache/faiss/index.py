@@ -186,7 +186,7 @@ class FaissIndex(Source):
                 self._moving = True
                 self._later()
 
-    # -- what the keeper asks for ----------------------------------------------------------------
+    # -- what persistence asks for --------------------------------------------------------------
 
     def ask(self, work: Callable[..., T], *args: Any) -> T:
         """Do it in the worker's thread, between calls. Raises RuntimeError when the process ends."""

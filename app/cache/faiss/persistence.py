@@ -1,6 +1,6 @@
 """Keep a semantic cache over restarts: a log of its changes, and now and then a snapshot in place of the log.
 
-FaissIndex -> [Keeper] -> Place. All of it happens in a thread of its own; a call only leaves a record in a queue.
+FaissIndex -> [Persistence] -> Place. All of it happens in a thread of its own; a call only leaves a record in a queue.
 A store that fails costs nothing but the next restart: it is said once, the cache serves on from memory, and when the
 store works again, a snapshot makes up for what it missed. A snapshot is copied a few entries at a time between calls.
 """
@@ -34,7 +34,7 @@ QUEUE = 1 << 26  # bytes of changes that may wait; with more, a snapshot is due
 
 
 class Source(Protocol):
-    """What the keeper asks of the index; all but `ask` is called by `ask`, between calls."""
+    """What persistence asks of the index; all but `ask` is called by `ask`, between calls."""
 
     def ask(self, work: Callable[..., T], *args: object) -> T: ...
     def state(self) -> tuple[int, list[Slot], dict[str, Tried]]: ...

@@ -1,4 +1,4 @@
-"""How alike two questions are as strings: a few numbers for the network and the head of `Same`. Pure."""
+"""How alike two questions are as strings: a few numbers for the network and the head of the paraphrase judge. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judge whether one question asks what another asked, by rules and a network on MiniLM's tokens.  Port Same.
+"""Judge whether one question asks what another asked, by rules and a network on MiniLM's tokens.  Port ParaphraseJudge.
 
 recall: FAISS's nearest -> [MiniLMParaphraseJudge] -> score -> the cache's decision.
 A pair passes, in this order: equal but

@@ -27,8 +27,6 @@ OVERHEAD_A_MESSAGE = 12
 """Tokens that a chat template may add around a message, at most, for the families in use."""
 MARKS_A_TEXT = 2
 """Tokens that a model without a template may add to a text: its begin and its end."""
-
-
 MAX_BYTES_A_TOKEN = 32
 """No text has fewer tokens than its bytes by this: English has 4 to 5 bytes a token, runs of blanks the most."""
 COUNTED_AT_ONCE = 50_000
@@ -36,7 +34,7 @@ COUNTED_AT_ONCE = 50_000
 
 
 class Admit:
-    """`count`: text -> tokens. `menu`: which tiers a call may be billed as, and their prices."""
+    """`count`: text -> tokens. `catalog`: which tiers a call may be billed as, and their prices."""
 
     name = "admit"
 

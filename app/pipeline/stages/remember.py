@@ -61,7 +61,7 @@ class Answers:
 
 
 class Remember:
-    """`settings`: recall's, since both ends agree on what may be kept. `menu`: what an answer cost."""
+    """`settings`: recall's, since both ends agree on what may be kept. `catalog`: what an answer cost."""
 
     name = "remember"
 

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class Route:
-    """`menu`: what can be asked for. `health`: which pools failed lately. `ledger`: limits of a tier."""
+    """`catalog`: what can be asked for. `health`: which pools failed lately. `ledger`: limits of a tier."""
 
     name = "route"
 

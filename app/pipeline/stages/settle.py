@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Settle:
-    """`observe`: called with every row, and its call, once it is handed to the journal (metrics, traces, log)."""
+    """`observe`: called with every row, and its call, once it is handed to the outbox (metrics, traces, log)."""
 
     name = "settle"
 
