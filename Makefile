@@ -17,7 +17,7 @@ test: $(STAMP)-dev ## every test: units, contracts on fakes and real adapters, H
 	@$(BIN)/penstock models prepare
 	@$(BIN)/python tools/test.py $(ARGS)
 
-quick: $(STAMP)-dev ## the tests that need no Ray, no PostgreSQL, no Chromium and no model's weights, in under a minute
+quick: $(STAMP)-dev ## the tests that need no Ray, no PostgreSQL, no Chromium and no model's weights; tells its time
 	@$(BIN)/python tools/test.py --quick $(ARGS)
 
 eval: $(STAMP)-dev ## the judges' figures on your rows: DATA=folder, or ARGS="--data folder --out folder --only toxicity"

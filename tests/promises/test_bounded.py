@@ -245,6 +245,7 @@ def grows(read: Callable[[str], Any], make: Make) -> tuple[float, float]:
     return worst, peak(read, long) / max(SMALL_BYTES, peak(read, short))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", READERS)
 def test_whatever_reads_a_prompt_takes_linear_time_and_memory(reader: str) -> None:
     grown = {name: grows(READERS[reader], make) for name, make in HOSTILE.items()}
