@@ -17,6 +17,7 @@ from app.api.stored.idempotency import Idempotency
 from app.api.stored.responses import Responses
 from app.billing.ledger.outbox import Direct
 from app.config import Graph, Policy
+from app.config.renamed import POLICY, renewed
 from app.core.call import Call
 from app.core.events import Event, Message, Prompt, Token
 from app.core.ports import Limit, Principal
@@ -51,7 +52,7 @@ PRICE = {"input": "1", "cached_input": "0.5", "output": "2"}
 
 
 def policy(**changes: Any) -> Policy:
-    """Two tiers over two fake pools; the moderator's labels are the fake's."""
+    """Two tiers over two fake pools; the moderator's labels are the fake's. Keys by their old names are taken too."""
     base: dict[str, Any] = {
         "tiers": {
             "small": {"min_complexity": 0, "pools": {"a": 1}, "price": PRICE},
@@ -59,7 +60,7 @@ def policy(**changes: Any) -> Policy:
         },
         "moderate": {"thresholds": {"toxicity": 0.5}},
     }
-    return Policy.model_validate(base | changes)
+    return Policy.model_validate(base | renewed(changes, POLICY)[0])
 
 
 def graph(**changes: Any) -> Graph:

@@ -201,6 +201,11 @@ class Policy(Strict):
     )
     costs: dict[str, PoolCost] = Field(default_factory=dict, description="by pool: what its tokens cost us; default 0")
 
+    @property
+    def rooms(self) -> list[str]:
+        """`stages` by its name in 0.1: kept for one version, as the key is."""
+        return self.stages
+
     @model_validator(mode="after")
     def _priced(self) -> Policy:
         if self.price_list in self.price_lists:
