@@ -37,7 +37,7 @@ RAY_SERVICE = {
     "autoscalerOptions": {"idleTimeoutSeconds", "upscalingMode"},
     "gcsFaultToleranceOptions": {"redisAddress", "redisPassword"},
 }  # fmt: skip
-"""Of KubeRay's RayService, `ray.io/v1`: the keys that the chart uses. Its operator refuses one that it does not know."""
+"""Of KubeRay's RayService, `ray.io/v1`: the keys that the chart uses. Its operator refuses others."""
 
 
 @pytest.fixture(scope="module")
