@@ -4,8 +4,8 @@
     sudo python -m tools.image /var/tmp/image --bind /etc/ssl/certs --run 'penstock --version'
 
 For machines where no Docker runs: what the file says (FROM, ARG, ENV, WORKDIR, COPY, RUN, USER) is done as it stands,
-in folders by `chroot`. Needs `debootstrap`. `python:3.11-slim-bookworm` is Debian 12 with Python 3.11, and so is the base
-here. --bind: a path of this machine that steps see (certificates, pip's settings). --run: as the image's user, at last.
+in folders by `chroot`. Needs `debootstrap`. `python:3.11-slim-bookworm` is Debian 12 with Python 3.11, and so is the
+base here. --bind: a path of this machine that steps see (certificates, settings of pip). --run: as the image's user.
 """
 
 from __future__ import annotations
