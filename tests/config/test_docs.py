@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +15,10 @@ import typer
 import yaml
 
 from graphs.cli import app
+from tools import docs as reference
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMAND = re.compile(r"`(penstock [^`]+)`|^(?:\S+=\S+ )*(penstock .+)$", re.MULTILINE)
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 
@@ -62,3 +66,25 @@ def test_every_alert_has_its_page() -> None:
     rules = yaml.safe_load((ROOT / "configs" / "observability" / "alerts.yaml").read_text(encoding="utf-8"))
     alerts = {rule["alert"].lower() for group in rules["groups"] for rule in group["rules"]}
     assert alerts == anchors(ROOT / "docs" / "operate" / "alerts.md") - {"alerts"}
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    stale = [name for name, make in reference.PAGES.items() if written(name) != make()]
+    assert not stale, "run python -m tools.docs"
+
+
+def written(name: str) -> str:
+    file = reference.FOLDER / f"{name}.md"
+    return file.read_text(encoding="utf-8") if file.exists() else ""
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Glossary" in (tmp_path / "concepts" / "glossary" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
