@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 FILE = ROOT / "configs" / "docker" / "Dockerfile"
 PACKAGES = "python3,python3-venv,python3-pip,ca-certificates,bash"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+KERNEL = (Path("/proc"), Path("/sys"), Path("/dev"))
+"""What a container sees of the kernel."""
 VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 
 
@@ -51,7 +53,7 @@ class Stage:
     def run(self, command: str, binds: Sequence[Path], arguments: Mapping[str, str] = MappingProxyType({})) -> None:
         """A shell line in it. arguments: what ARG set, which a step sees. Raises CalledProcessError."""
         with ExitStack() as stack:
-            for bind in binds:
+            for bind in (*KERNEL, *binds):
                 stack.enter_context(bound(bind, self.root))
             shell = f"cd {shlex.quote(self.folder)} && {command}"
             spec = [] if self.user == "0" else [f"--userspec={self.user}:{self.user}"]
@@ -150,7 +152,7 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     image = build(args.folder, args.bind, dict(word.split("=", 1) for word in args.arg))
     if args.run:
-        image.run(args.run, [*args.bind, Path("/proc"), Path("/dev")])
+        image.run(args.run, args.bind)
 
 
 if __name__ == "__main__":
