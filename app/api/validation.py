@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.core import errors
 from app.core.errors import ApiError
+from app.core.loose_json import loads
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -19,7 +20,7 @@ T = TypeVar("T", bound=BaseModel)
 def load(body: bytes) -> dict[str, Any]:
     """The body's JSON object. Raises ApiError (400)."""
     try:
-        data = orjson.loads(body)
+        data = loads(body)
     except orjson.JSONDecodeError as error:
         raise errors.malformed(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     if not isinstance(data, dict):

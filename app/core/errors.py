@@ -64,6 +64,15 @@ def body_too_large(limit: int) -> ApiError:
     return ApiError(413, f"The request body is larger than the limit of {limit:,} bytes.", code="request_too_large")
 
 
+def unknown_encoding(said: str, known: Iterable[str]) -> ApiError:
+    why = f"The content encoding '{said}' is not supported. Send the body as it is, or as one of: {', '.join(known)}."
+    return ApiError(415, why, code="unsupported_encoding", headers={"accept-encoding": ", ".join(known)})
+
+
+def broken_encoding(name: str) -> ApiError:
+    return bad_request(f"The request body is no whole {name} stream.", code="invalid_encoding")
+
+
 def missing_key() -> ApiError:
     return ApiError(
         401,
