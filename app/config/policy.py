@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from app.config.alerts import Alerts, IpLimits, Observability
+from app.config.api import Api
 from app.config.base import Strict, choose
 from app.config.batches import Batches
 from app.config.cache import CachePolicy
@@ -178,6 +179,10 @@ class Policy(Strict):
     """How the graph decides. The Gateway's `user_config`: a change reaches running replicas, nothing restarts."""
 
     stages: list[str] = Field(default_factory=lambda: list(STAGES))
+    api: Api = Api()
+    aliases: dict[str, str] = Field(
+        default_factory=dict, description="other names of models; `*` stands for anything: `claude-*: large`"
+    )
     admit: Admit = Admit()
     scrub: Scrub = Scrub()
     guard: Guard = Guard()

@@ -40,5 +40,19 @@ def loads(data: bytes) -> Any:
         return orjson.loads(whole)
 
 
+def as_arguments(text: str) -> str:
+    """A tool call's arguments as JSON that every engine reads: one that was cut off stands under the key `input`."""
+    if not text.strip():
+        return ""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        try:
+            return orjson.dumps(loads(text.encode())).decode()
+        except orjson.JSONDecodeError:
+            return orjson.dumps({"input": text}).decode()
+    return text
+
+
 def _whole(escape: re.Match[bytes]) -> bytes:
     return LOST if escape[1] else escape[0]
