@@ -61,8 +61,7 @@ class Prompt:
     model: `auto`, a tier's name or a pool's model id. raw: the one message's text is the engine's whole prompt, to be
     continued as it stands (the legacy completions API). task: `generate` an answer, or `embed` or `classify` each
     message, which needs no engine. version: of the caller's prompt, in the caller's words (`metadata.prompt_version`):
-    a new one finds nothing in the semantic cache of what the old one left there. unread: a digest of the request's
-    fields that nobody reads; empty without any. With them the caller may have asked for another answer.
+    a new one finds nothing in the semantic cache of what the old one left there.
     """
 
     messages: tuple[Message, ...]
@@ -71,7 +70,6 @@ class Prompt:
     raw: bool = False
     task: str = "generate"
     version: str = ""
-    unread: str = ""
 
     @property
     def choices(self) -> int:

@@ -159,7 +159,7 @@ def partition(call: Call, prompt: Prompt) -> str:
     last = max(i for i, message in enumerate(prompt.messages) if message.role == "user")
     messages = [{**m.wire(), "content": None if i == last else m.text} for i, m in enumerate(prompt.messages)]
     params: Mapping[str, Any] = {k: v for k, v in prompt.params.items() if k not in NOT_IDENTITY}
-    whole = [prompt.model, messages, params, call.vault.shape, *([prompt.unread] if prompt.unread else ())]
+    whole = [prompt.model, messages, params, call.vault.shape]
     digest = hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()
     names = (call.who.tenant, prompt.model, prompt.version or "-")
     return "/".join([*(quote(name, safe="") for name in names), digest])
