@@ -1,14 +1,15 @@
-"""What of a request nobody reads: told in a header, or refused, and part of the cache's identity.  read -> [unread]."""
+"""What of a request nobody reads: told in a header, or refused.  read -> [unread] -> routes.
+
+The cache's identity has it all the same (app/api/whose.py).
+"""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from pydantic import BaseModel
 from starlette.requests import Request
 
@@ -21,7 +22,7 @@ HARMLESS = frozenset(
         *("prompt_cache_key", "prompt_cache_retention", "prediction", "request_id", "priority", "cache_salt"),
     }
 )
-"""Fields by which no answer is another: neither told, nor refused, nor part of the cache's identity."""
+"""Fields by which no answer is another: neither told nor refused."""
 NOTHING: tuple[Any, ...] = (None, False, "", [], {})
 """Values that ask for nothing."""
 MOST = 32
@@ -32,13 +33,10 @@ _ODD = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """names: of fields that are not read. places: parts of messages that no model here can see. digest: of the names
-    and their values, hex; empty without any.
-    """
+    """names: of fields that are not read. places: parts of messages that no model here can see."""
 
     names: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
-    digest: str = ""
 
     @classmethod
     def of(cls, data: dict[str, Any], model: type[BaseModel], places: Sequence[str] = ()) -> Unread:
@@ -47,10 +45,7 @@ class Unread:
         rest = {name: value for name, value in data.items() if name not in known and value is not None}
         if rest.get("modalities") == ["text"]:
             del rest["modalities"]
-        if not rest:
-            return cls(places=tuple(places))
-        digest = hashlib.sha256(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)).hexdigest()
-        return cls(tuple(name for name, value in rest.items() if value not in NOTHING), tuple(places), digest)
+        return cls(tuple(name for name, value in rest.items() if value not in NOTHING), tuple(places))
 
     def tell(self, request: Request, unknown_fields: str) -> None:
         """Have the answer's header name it. unknown_fields: as the policy's. Raises ApiError (400): `refuse`."""

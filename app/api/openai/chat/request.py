@@ -31,6 +31,7 @@ from app.api.openai.chat.tools import for_engine as tools_for_engine
 from app.api.openai.unread import Unread
 from app.api.openai.wire import ROLES, VERSION, StreamOptions, ToolCall, Wire, plain
 from app.api.validation import fit, load
+from app.api.whose import Identified
 from app.core import errors
 from app.core.events import Message, Prompt
 
@@ -95,7 +96,7 @@ class Moderation(Wire):
     policy: ModerationPolicy | None = None
 
 
-class ChatRequest(Extensions):
+class ChatRequest(Extensions, Identified):
     """`POST /v1/chat/completions`. Bounds are OpenAI's, and `Extensions` vLLM's."""
 
     model: Model
@@ -126,11 +127,8 @@ class ChatRequest(Extensions):
     safety_identifier: EndUser | None = None
     metadata: Annotated[dict[Identifier, Annotated[str, Field(max_length=512)]], Field(max_length=16)] | None = None
 
-    def prompt(self, template_kwargs: Collection[str] = (), unread: str = "") -> Prompt:
-        """The request as the stages know it. template_kwargs: as for_engine's; unread: as Prompt's.
-
-        Raises ApiError (400).
-        """
+    def prompt(self, template_kwargs: Collection[str] = ()) -> Prompt:
+        """The request as the stages know it. template_kwargs: as for_engine's. Raises ApiError (400)."""
         sent = {name: plain(value) for name in ENGINE_FIELDS if (value := getattr(self, name)) is not None}
         sent |= tools_for_engine(self.tools, self.tool_choice, parallel=self.parallel_tool_calls)
         sent |= self.for_engine(template_kwargs)
@@ -139,7 +137,7 @@ class ChatRequest(Extensions):
             raise errors.bad_request(why, "structured_outputs", "invalid_value")
         version = (self.metadata or {}).get(VERSION, "")
         messages = tuple(message.message() for message in self.messages)
-        return Prompt(messages, self.model, greedy(sent), version=version, unread=unread)
+        return Prompt(messages, self.model, greedy(sent), version=version, **self.identity)
 
     @property
     def custom_tools(self) -> frozenset[str]:

@@ -27,7 +27,7 @@ async def _open(post: Posted) -> Response:
     api = post.gateway.policy.api
     unread.tell(post.request, api.unknown_fields)
     post.must_know(asked.model)
-    prompt = asked.prompt(api.chat_template_kwargs, unread.digest)
+    prompt = asked.prompt(api.chat_template_kwargs)
     call, events = post.open(prompt, screen=asked.screen)
     if asked.stream:
         return ChatStream(
