@@ -61,11 +61,15 @@ class Prompt:
     continued as it stands (the legacy completions API). task: `generate` an answer, or `embed` or `classify` each
     message, which needs no engine. version: of the caller's prompt, in the caller's words (`metadata.prompt_version`):
     a new one finds nothing in the semantic cache of what the old one left there.
+    clamps: `max_tokens` above what the key and the pool allow is lowered, not refused. resume: the last message is an
+    assistant's, and the answer goes on with it.
     """
 
     messages: tuple[Message, ...]
     model: str = "auto"
     params: Mapping[str, Any] = field(default_factory=dict)
+    clamps: bool = False
+    resume: bool = False
     raw: bool = False
     task: str = "generate"
     version: str = ""
