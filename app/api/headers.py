@@ -71,6 +71,7 @@ def of_call(call: Call, *, settled: bool) -> dict[str, str]:
         "x-penstock-complexity": made.route.trail.get("score") if made.route else None,
         "x-penstock-route": _decision(made.route),
         "x-penstock-call": call.id,
+        "x-penstock-max-tokens": call.clamped,
         "x-penstock-cost": call.cost if settled else None,
     }
     facts |= {old: facts[new] for old, new in RENAMED.items()}

@@ -41,7 +41,7 @@ def forbidden(prompt: Prompt, rules: Cacheable, *, personal: bool) -> str | None
     """
     question = prompt.question
     checks = (
-        ("raw", prompt.raw),  # a continuation fits only the very text that it continues
+        ("raw", prompt.raw or prompt.resume),  # a continuation fits only the very text that it continues
         ("empty", not question.strip()),
         ("long", len(question) > rules.max_question),
         ("logprobs", any(prompt.params.get(name) for name in MORE_THAN_TEXT)),

@@ -13,7 +13,7 @@ from typing import Any
 @dataclass(eq=False)
 class ApiError(Exception):
     """An error in OpenAI's shape. Not frozen: Python itself writes tracebacks onto exceptions.
-    `retry_after` in seconds; `headers` go out with it.
+    `retry_after` in seconds; `headers` go out with it. `counts`: numbers that another API words in its own way.
     """
 
     status: int
@@ -23,6 +23,7 @@ class ApiError(Exception):
     param: str | None = None
     retry_after: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.message
@@ -117,6 +118,15 @@ def context_length(limit: int, asked: int | None = None, detail: str | None = No
         f"This model's maximum context length is {limit} tokens.{counted}{said} Shorten the messages or `max_tokens`.",
         code="context_length_exceeded",
         param="messages",
+        counts={"limit": limit} | ({} if asked is None else {"asked": asked}),
+    )
+
+
+def cannot_continue() -> ApiError:
+    return bad_request(
+        "The last message is an assistant's, and no pool of this model can go on with it. End with a user's message.",
+        param="messages",
+        code="unsupported_value",
     )
 
 

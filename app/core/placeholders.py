@@ -13,7 +13,9 @@ from functools import lru_cache
 
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_\d+>")
 KINDS = frozenset(
-    ["PERSON", "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "US_ITIN", "IP_ADDRESS", "MAC_ADDRESS", "STREET_ADDRESS", "ADDRESS", "LOCATION", "GPE", "ORGANIZATION", "DOMAIN_NAME", "DATE_TIME", "ZIP_CODE", "NRP", "SECRET", "CUSTOM", "US_PASSPORT", "US_DRIVER_LICENSE", "US_BANK_NUMBER", "MEDICAL_LICENSE", "UK_NHS", "CRYPTO", "PASSPORT"]
+    """PERSON EMAIL_ADDRESS PHONE_NUMBER CREDIT_CARD IBAN_CODE US_SSN US_ITIN IP_ADDRESS MAC_ADDRESS STREET_ADDRESS
+    ADDRESS LOCATION GPE ORGANIZATION DOMAIN_NAME DATE_TIME ZIP_CODE NRP SECRET CUSTOM US_PASSPORT
+    US_DRIVER_LICENSE US_BANK_NUMBER MEDICAL_LICENSE UK_NHS CRYPTO PASSPORT""".split()
 )
 """Types of which a numbered name that nobody gave is one that the model made up."""
 ALIASES: Mapping[str, str] = {
@@ -102,7 +104,7 @@ def read(spelt: str) -> tuple[str, int]:
 
 def _bare(kinds: frozenset[str]) -> str:
     upper = "|".join(_SEP.join(map(re.escape, one.split("_"))) for one in sorted(kinds, key=len, reverse=True))
-    other = "|".join(r"\\?_".join(_either(part) for part in one.split("_")) for one in sorted(kinds, key=len, reverse=True))
+    other = "|".join(rf"\\?_".join(_either(part) for part in one.split("_")) for one in sorted(kinds, key=len, reverse=True))
     return (
         rf"(?<![A-Za-z0-9])(?<![A-Za-z0-9]_)(?:(?:{upper}){_SEP}|(?:{other})\\?_)\d{{1,6}}(?![A-Za-z0-9])(?!_[A-Za-z0-9])"
     )

@@ -71,6 +71,10 @@ class Admit:
         cap = call.who.max_output_tokens or self._settings.max_completion_tokens
         if prompt.task == "generate":
             call.max_completion = int(asked or min(cap, self._settings.max_completion_tokens))
+        if prompt.clamps and asked:
+            most = [asked, call.who.max_output_tokens, longest_context and max(1, longest_context - sum(counts))]
+            call.max_completion = min(filter(None, most))
+            call.clamped = call.max_completion if call.max_completion < asked else None
         longest = call.prompt_tokens_low if prompt.task == "generate" else max(counts, default=0)
         return self._terms(call, longest) or await self._reserve(call)
 
