@@ -122,6 +122,8 @@ class Generate(Strict):
 
     recoveries: how often an answer may lose its engine after the first token and be continued by another.
     keep_alive: a stream that has nothing to say for so long sends a comment, so that nothing on the way closes it.
+    clamp: `max_tokens` of a chat or completion above what the key and the pool allow is lowered, and
+    `x-penstock-max-tokens` says to what, where else it is refused; on /v1/messages it always is.
     """
 
     deadline: Annotated[float, Field(gt=0)] = 300
@@ -130,6 +132,7 @@ class Generate(Strict):
     cooldown: Annotated[float, Field(ge=0)] = 10
     recoveries: Annotated[int, Field(ge=0)] = 2
     keep_alive: Annotated[float, Field(gt=0)] = 15
+    clamp: bool = False
 
 
 class Moderate(Strict):

@@ -255,10 +255,10 @@ def region_not_allowed(regions: Iterable[str]) -> ApiError:
     )
 
 
-def too_many_tokens(limit: int) -> ApiError:
+def too_many_tokens(limit: int, param: str = "max_completion_tokens") -> ApiError:
     return bad_request(
-        f"This API key may ask for at most {limit} output tokens. Lower `max_completion_tokens`.",
-        param="max_completion_tokens",
+        f"This API key may ask for at most {limit} output tokens. Lower `{param}`.",
+        param=param,
         code="invalid_value",
     )
 

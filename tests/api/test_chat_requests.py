@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 
 from app.api.openai.chat.tools import CustomCalls, input_of
 from app.core.events import ToolDelta
-from tests.kit import KEY, Kit, serving
+from tests.kit import KEY, WHO, Kit, serving
 
 CHAT = "/v1/chat/completions"
 HI = [{"role": "user", "content": "hi"}]
@@ -436,3 +437,22 @@ def test_parts_stand_in_lines_of_their_own_and_empty_ones_nowhere(kit: Kit, http
     ask(http, messages=[{"role": "user", "content": parts}])
     (message,) = sent(kit).messages
     assert "What is 2\n3 plus 4?" == message.text
+
+
+# -- limits -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_a_keys_limit_is_told_under_the_name_that_was_sent(kit: Kit, http: httpx.Client, name: str) -> None:
+    kit.authenticator.keys[KEY] = replace(WHO, max_output_tokens=100)
+    answer = ask(http, **{name: 1000})
+    assert name == refused(answer)
+    assert f"`{name}`" in answer.json()["error"]["message"]
+
+
+def test_a_wish_over_the_context_is_lowered_where_the_policy_says_so(kit: Kit) -> None:
+    with serving(kit.gateway(generate={"clamp": True})) as url, httpx.Client(base_url=url) as http:
+        http.headers["Authorization"] = f"Bearer {KEY}"
+        answer = ask(http, max_tokens=32_000)
+        assert 200 == answer.status_code, answer.text
+        assert sent(kit).params["max_tokens"] == int(answer.headers["x-penstock-max-tokens"]) < 2_048
