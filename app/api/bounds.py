@@ -21,6 +21,8 @@ MAX_MESSAGES = 50_000
 """Messages, or items, of one conversation."""
 MAX_PARTS = 10_000
 """Content parts of one message."""
+MAX_TOOLS = 1_024
+"""Tools of one request, where an API documents no number: an agent with some servers of tools has hundreds."""
 MAX_CALLS = 1_000
 """Tool calls of one message."""
 MAX_IDENTIFIER = 256

@@ -68,6 +68,7 @@ class Call:
     partition: where in the semantic cache its answer may be kept. trial: what the cache is unsure of and learns from.
     messages: as the caller sent them; seen: as the engine sees them, set before the stages that answer.
     traceparent: the caller's W3C trace header. decisions: what each stage decided; each stage writes its own.
+    clamped: what `max_tokens` was lowered to; None: it was not.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Call:
     prompt_tokens_low: int = 0
     prompt_tokens_high: int = 0
     max_completion: int = 0
+    clamped: int | None = None
     read_cache: bool = True
     write_cache: bool = True
     vault: Vault = field(default_factory=Vault)

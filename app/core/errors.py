@@ -13,7 +13,7 @@ from typing import Any
 @dataclass(eq=False)
 class ApiError(Exception):
     """An error in OpenAI's shape. Not frozen: Python itself writes tracebacks onto exceptions.
-    `retry_after` in seconds; `headers` go out with it.
+    `retry_after` in seconds; `headers` go out with it. `counts`: numbers that another API words in its own way.
     """
 
     status: int
@@ -23,6 +23,7 @@ class ApiError(Exception):
     param: str | None = None
     retry_after: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.message
@@ -62,6 +63,15 @@ def no_chat_template() -> ApiError:
 
 def body_too_large(limit: int) -> ApiError:
     return ApiError(413, f"The request body is larger than the limit of {limit:,} bytes.", code="request_too_large")
+
+
+def unknown_encoding(said: str, known: Iterable[str]) -> ApiError:
+    why = f"The content encoding '{said}' is not supported. Send the body as it is, or as one of: {', '.join(known)}."
+    return ApiError(415, why, code="unsupported_encoding", headers={"accept-encoding": ", ".join(known)})
+
+
+def broken_encoding(name: str) -> ApiError:
+    return bad_request(f"The request body is no whole {name} stream.", code="invalid_encoding")
 
 
 def missing_key() -> ApiError:
@@ -108,6 +118,15 @@ def context_length(limit: int, asked: int | None = None, detail: str | None = No
         f"This model's maximum context length is {limit} tokens.{counted}{said} Shorten the messages or `max_tokens`.",
         code="context_length_exceeded",
         param="messages",
+        counts={"limit": limit} | ({} if asked is None else {"asked": asked}),
+    )
+
+
+def cannot_continue() -> ApiError:
+    return bad_request(
+        "The last message is an assistant's, and no pool of this model can go on with it. End with a user's message.",
+        param="messages",
+        code="unsupported_value",
     )
 
 
@@ -236,10 +255,10 @@ def region_not_allowed(regions: Iterable[str]) -> ApiError:
     )
 
 
-def too_many_tokens(limit: int) -> ApiError:
+def too_many_tokens(limit: int, param: str = "max_completion_tokens") -> ApiError:
     return bad_request(
-        f"This API key may ask for at most {limit} output tokens. Lower `max_completion_tokens`.",
-        param="max_completion_tokens",
+        f"This API key may ask for at most {limit} output tokens. Lower `{param}`.",
+        param=param,
         code="invalid_value",
     )
 

@@ -84,5 +84,6 @@ class PartialAnswer:
         if not said:
             return replace(request, params=params)
         *first, last = request.messages
-        more = [replace(last, text=last.text + said)] if request.raw else [last, Message("assistant", said)]
+        goes_on = request.raw or request.resume
+        more = [replace(last, text=last.text + said)] if goes_on else [last, Message("assistant", said)]
         return replace(request, params=params, messages=(*first, *more), resume=True)

@@ -88,17 +88,17 @@ def test_a_whole_message_has_its_text_usage_model_and_reason(client: anthropic.A
 
 
 def test_system_and_blocks_become_the_stages_messages(client: anthropic.Anthropic, kit: Kit) -> None:
-    text = {"type": "text", "text": "Two ", "cache_control": {"type": "ephemeral"}}
+    text = {"type": "text", "text": "Two", "cache_control": {"type": "ephemeral"}}
     turns: Any = [
         {"role": "user", "content": "One"},
         says("assistant", text, {"type": "text", "text": "three"}),
         {"role": "user", "content": "Four"},
     ]
-    system: Any = [{"type": "text", "text": "Be "}, {"type": "text", "text": "brief"}]
+    system: Any = [{"type": "text", "text": "Be"}, {"type": "text", "text": "brief"}]
     client.messages.create(model="small", max_tokens=9, messages=turns, system=system)
     client.messages.create(model="small", max_tokens=9, messages=turns[:1], system="Be kind")
     first, second = ([(m.role, m.text) for m in request.messages] for request in kit.engines["a"].requests)
-    assert [("system", "Be brief"), ("user", "One"), ("assistant", "Two three"), ("user", "Four")] == first
+    assert [("system", "Be\nbrief"), ("user", "One"), ("assistant", "Two\nthree"), ("user", "Four")] == first
     assert [("system", "Be kind"), ("user", "One")] == second
 
 
@@ -252,7 +252,7 @@ def test_a_slow_engine_is_bridged_by_pings(url: str, client: anthropic.Anthropic
     assert {"message_start", "ping"} == set(names[: names.index("content_block_start")])
     with client.messages.stream(**HI | {"messages": [{"role": "user", "content": "Again"}]}) as stream:
         assert "You said: Again" == stream.get_final_text()
-        assert 1 == stream.get_final_message().usage.input_tokens  # known only at the end
+        assert 1 == stream.get_final_message().usage.input_tokens
 
 
 async def test_a_client_that_hangs_up_stops_the_engine_and_is_billed(kit: Kit, url: str) -> None:
@@ -295,26 +295,29 @@ def test_an_idempotency_key_gives_the_same_message_once_billed(url: str, kit: Ki
 # -- what is refused -----------------------------------------------------------------------------
 
 IMAGE = {"type": "image", "source": {"type": "url", "url": "https://x.org/a.png"}}
+PDF = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "aGk="}}
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 USE = {"type": "tool_use", "id": "t1", "name": "weather", "input": {}}
 RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "rain"}
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"max_tokens": None}, "max_tokens"),
     ({"max_tokens": 0}, "greater than or equal to 1"),
     ({"messages": []}, "messages"),
-    ({"messages": [says("user", IMAGE)]}, "messages[0].content[0]': only content blocks of type `text`"),
+    ({"messages": [says("user", IMAGE)]}, "messages[0].content[0]: no pool here can see images"),
+    ({"messages": [says("user", PDF)]}, "messages[0].content[0]: no pool here can read this document"),
+    ({"messages": [says("user", {"text": "untyped"})]}, "messages[0].content[0]': a content block needs a `type`"),
+    ({"messages": [*HI["messages"], says("assistant", USE)]}, "send the call's `tool_result` behind it"),
     ({"messages": [says("user", RESULT)]}, "No tool call found for the tool output of call `t1`"),
     ({"messages": [says("user", USE)]}, "`tool_use` blocks belong into messages of the role `assistant`"),
-    ({"messages": [*HI["messages"], says("assistant", RESULT), *HI["messages"]]}, "of the role `user`"),
-    ({"messages": [*HI["messages"], {"role": "assistant", "content": "I"}]}, "end with a user's"),
+    ({"messages": [*HI["messages"], says("assistant", RESULT)]}, "of the role `user`"),
     ({"messages": [{"role": "robot", "content": "Hi"}]}, "messages[0].role"),
     ({"messages": [{"role": "user"}]}, "Missing required parameter: 'messages[0].content'"),
-    ({"system": [IMAGE]}, "system[0]"),
-    ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "web_search_20250305"),
+    ({"system": [{"type": "text"}]}, "system[0].text"),
+    ({"tools": [SEARCH], "tool_choice": {"type": "tool", "name": "web_search"}}, "run by Anthropic's machines"),
+    ({"tools": [SEARCH], "tool_choice": {"type": "any"}}, "none of these can be used here"),
     ({"tools": [{"name": "weather"}]}, "tools[0].input_schema"),
     ({"tool_choice": {"type": "any"}}, "needs `tools`"),
     ({"tools": [WEATHER], "tool_choice": {"type": "tool", "name": "time"}}, "no tool `time`"),
-    ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "thinking"),
-    ({"mcp_servers": [{"name": "x"}]}, "MCP"),
     ({"temperature": 1.5}, "less than or equal to 1"),
     ({"stop_sequences": [""]}, "stop_sequences[0]"),
 ]

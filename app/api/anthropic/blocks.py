@@ -1,6 +1,7 @@
-"""Anthropic's messages and their content blocks, as the stages' Messages.  wire -> [blocks].
+"""Anthropic's messages and their content blocks, as clients send them.  request -> [blocks] -> history.
 
-A user's tool results become `tool` messages, before what else the user says in the same turn.
+A history holds blocks of every kind that Anthropic's models ever said, and of kinds that come later: what nobody here
+has heard of is read as Other, and left out.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import Discriminator, Field, Tag
 
-from app.api.bounds import MAX_IDENTIFIER, MAX_PARTS, Prose
+from app.api.anthropic.names import Names
+from app.api.bounds import MAX_IDENTIFIER, MAX_PARTS, Part, Prose
 from app.api.openai.wire import Wire
-from app.core import errors
-from app.core.events import Message
 
-UNSUPPORTED = "only content blocks of type `text`, `tool_use` and `tool_result` are supported by the pools"
+UNTYPED = "a content block needs a `type`"
+IMAGE = "[an image that this model cannot see]"
+DOCUMENT = "[a document that this model cannot read]"
+Id = Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
 
 
 class TextBlock(Wire):
@@ -25,45 +28,175 @@ class TextBlock(Wire):
     type: Literal["text"]
     text: Prose
 
+    @property
+    def told(self) -> str:
+        """As text."""
+        return self.text
+
+
+class Compaction(Wire):
+    """The summary of what stood before."""
+
+    type: Literal["compaction"]
+    content: Prose | None = None
+
+    @property
+    def told(self) -> str:
+        """As text."""
+        return self.content or ""
+
+
+class Image(Wire):
+    """A picture; wherever it comes from, no pool sees it."""
+
+    type: Literal["image"]
+
+    @property
+    def told(self) -> str:
+        """As text."""
+        return IMAGE
+
+
+class Document(Wire):
+    """A document: plain text, content blocks, or bytes that no pool reads."""
+
+    type: Literal["document"]
+    source: Part
+    title: Prose | None = None
+    context: Prose | None = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether it is text."""
+        return bool(list(_source_texts(self.source)))
+
+    @property
+    def told(self) -> str:
+        """As text: title, context, and what it says."""
+        said = list(_source_texts(self.source)) or [DOCUMENT]
+        return "\n".join(one for one in (self.title, self.context, *said) if one)
+
+
+class SearchResult(Wire):
+    """Something that the caller's own search found."""
+
+    type: Literal["search_result"]
+    source: Prose
+    title: Prose
+    content: Annotated[list[Part], Field(max_length=MAX_PARTS)]
+
+    @property
+    def told(self) -> str:
+        """As text: title, source, and what it says."""
+        return "\n".join(one for one in (self.title, self.source, *_texts(self.content)) if one)
+
+
+class ToolReference(Wire):
+    """A tool that a search of tools found; it stands among `tools`."""
+
+    type: Literal["tool_reference"]
+    tool_name: Prose
+
+    @property
+    def told(self) -> str:
+        """As text."""
+        return f"[the tool `{self.tool_name}`]"
+
 
 class ToolUse(Wire):
     """A tool call of an earlier answer."""
 
     type: Literal["tool_use"]
-    id: Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
+    id: Id
     name: Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
     input: Annotated[dict[str, Any], Field(max_length=MAX_PARTS)]
 
-    def call(self) -> dict[str, Any]:
+    @property
+    def told(self) -> str:
+        """As text, where it cannot stand as a call."""
+        return f"[a call of the tool `{self.name}`: {orjson.dumps(self.input).decode()}]"
+
+    def call(self, names: Names) -> dict[str, Any]:
         """As chat's API spells it."""
-        function = {"name": self.name, "arguments": orjson.dumps(self.input).decode()}
+        function = {"name": names.sent(self.name), "arguments": orjson.dumps(self.input).decode()}
         return {"id": self.id, "type": "function", "function": function}
 
 
+class Other(Wire):
+    """A block that no pool can use: thinking, what Anthropic's own machines did, or one of a kind that came later."""
+
+    type: Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
+
+    @property
+    def told(self) -> str:
+        """Nothing."""
+        return ""
+
+
 def _kind(block: Any) -> str | None:
-    return block.get("type") if isinstance(block, dict) else None
+    kind = block.get("type") if isinstance(block, dict) else None
+    return kind if kind in KNOWN else "other" if isinstance(kind, str) else None
 
 
-_ASK = Discriminator(_kind, custom_error_type="unsupported_block", custom_error_message=UNSUPPORTED)
-Texts = Prose | Annotated[list[Annotated[Annotated[TextBlock, Tag("text")], _ASK]], Field(max_length=MAX_PARTS)]
+def _kind_within(block: Any) -> str | None:
+    kind = _kind(block)
+    return "other" if kind in ("tool_use", "tool_result") else kind
+
+
+_UNTYPED: dict[str, Any] = {"custom_error_type": "untyped_block", "custom_error_message": UNTYPED}
+Told = (
+    Annotated[TextBlock, Tag("text")]
+    | Annotated[Image, Tag("image")]
+    | Annotated[Document, Tag("document")]
+    | Annotated[SearchResult, Tag("search_result")]
+    | Annotated[ToolReference, Tag("tool_reference")]
+    | Annotated[Compaction, Tag("compaction")]
+    | Annotated[Other, Tag("other")]
+)
+"""Blocks that are text, or can be told as text."""
+Within = Annotated[
+    list[Annotated[Told, Discriminator(_kind_within, **_UNTYPED)]],
+    Field(max_length=MAX_PARTS),
+]
+Texts = Prose | Within
 
 
 class ToolResult(Wire):
-    """What a tool answered. Chat templates have no word for `is_error`: the text must say it."""
+    """What a tool answered."""
 
     type: Literal["tool_result"]
-    tool_use_id: Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
-    content: Texts = ""
+    tool_use_id: Id
+    content: Texts | None = None
+    is_error: bool | None = None
 
-    def message(self) -> Message:
-        """For the stages."""
-        return Message.of("tool", texts(self.content), {"tool_call_id": self.tool_use_id})
+    @property
+    def blocks(self) -> Sequence[TextBlock | Image | Document | SearchResult | ToolReference | Compaction | Other]:
+        """Its content as blocks."""
+        if isinstance(self.content, str):
+            return [TextBlock(type="text", text=self.content)]
+        return self.content or ()
+
+    @property
+    def texts(self) -> list[str]:
+        """What the model reads of it, a block each. Chat templates have no word for `is_error`: the text says it."""
+        said = [block.told for block in self.blocks if block.told]
+        if not self.is_error:
+            return said
+        return [f"The tool failed: {said[0]}", *said[1:]] if said else ["The tool failed."]
+
+    @property
+    def told(self) -> str:
+        """As text, where it cannot stand as a result."""
+        return "\n".join(["[the result of a tool]", *self.texts])
 
 
 Block = Annotated[
-    Annotated[TextBlock, Tag("text")] | Annotated[ToolUse, Tag("tool_use")] | Annotated[ToolResult, Tag("tool_result")],
-    _ASK,
+    Told | Annotated[ToolUse, Tag("tool_use")] | Annotated[ToolResult, Tag("tool_result")],
+    Discriminator(_kind, **_UNTYPED),
 ]
+KNOWN = frozenset(
+    ["text", "image", "document", "search_result", "tool_reference", "compaction", "tool_use", "tool_result"]
+)
 
 
 class Turn(Wire):
@@ -73,39 +206,31 @@ class Turn(Wire):
     content: Prose | Annotated[list[Block], Field(max_length=MAX_PARTS)]
 
     @property
-    def blocks(self) -> Sequence[TextBlock | ToolUse | ToolResult]:
+    def blocks(self) -> Sequence[Any]:
         """Its content as blocks."""
-        if isinstance(self.content, str):
-            return [TextBlock(type="text", text=self.content)]
-        return self.content
+        return blocks_of(self.content)
 
 
-def texts(content: Texts) -> list[str]:
-    """Its texts, a client's block each."""
-    return [content] if isinstance(content, str) else [block.text for block in content]
+def blocks_of(content: str | Sequence[Any] | None) -> Sequence[Any]:
+    """Content as blocks."""
+    if isinstance(content, str):
+        return [TextBlock(type="text", text=content)]
+    return content or ()
 
 
-def messages(system: Texts | None, turns: Sequence[Turn]) -> tuple[Message, ...]:
-    """The conversation for the stages. Raises ApiError (400) where a block stands in the wrong place."""
-    first = [Message.of("system", texts(system))] if system else []
-    return (*first, *_messages(turns))
+def _source_texts(source: dict[str, Any]) -> Iterator[str]:
+    """What a document's source says: of the types `text` and `content`."""
+    if source.get("type") == "text" and isinstance(source.get("data"), str):
+        yield source["data"]
+    elif source.get("type") == "content":
+        content = source.get("content")
+        yield from [content] if isinstance(content, str) else _texts(content)
 
 
-def _messages(turns: Sequence[Turn]) -> Iterator[Message]:
-    called: set[str] = set()
-    for at, turn in enumerate(turns):
-        uses = [block for block in turn.blocks if isinstance(block, ToolUse)]
-        results = [block for block in turn.blocks if isinstance(block, ToolResult)]
-        for kind, misplaced, whose in (("tool_use", uses, "assistant"), ("tool_result", results, "user")):
-            if misplaced and turn.role != whose:
-                why = f"`{kind}` blocks belong into messages of the role `{whose}`."
-                raise errors.bad_request(f"messages[{at}]: {why}", f"messages[{at}].content")
-        for result in results:
-            if result.tool_use_id not in called:
-                raise errors.no_tool_call(result.tool_use_id, f"messages[{at}].content")
-            yield result.message()
-        called.update(use.id for use in uses)
-        said = [block.text for block in turn.blocks if isinstance(block, TextBlock)]
-        if said or uses:
-            extra = {"tool_calls": [use.call() for use in uses]} if uses else {}
-            yield Message.of(turn.role, said, extra)
+def _texts(content: Any) -> Iterator[str]:
+    """The texts of content blocks that no model has read, and a line for each image."""
+    for block in content if isinstance(content, list) else ():
+        if isinstance(block, dict) and isinstance(block.get("text"), str):
+            yield block["text"]
+        elif isinstance(block, dict) and block.get("type") == "image":
+            yield IMAGE

@@ -16,9 +16,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.api.anthropic.limits import in_anthropics_words
 from app.api.errors import error_headers
 from app.core import errors
-from app.core.call import REQUEST_ID
+from app.core.call import REQUEST_ID, Call
 from app.core.errors import ApiError
 from app.core.ports import PortError
 
@@ -36,8 +37,9 @@ KINDS = {
 OVERLOADED = 529
 
 
-def fault_body(error: ApiError) -> dict[str, Any]:
-    """The error object."""
+def fault_body(error: ApiError, call: Call | None = None) -> dict[str, Any]:
+    """The error object, in the words that Anthropic's clients parse. call: whose it is."""
+    error = in_anthropics_words(error, call)
     kind = KINDS.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
     return {
         "type": "error",

@@ -1,41 +1,37 @@
-"""Anthropic's Messages request: parsed strictly where a wrong value would mislead.  body -> [wire] -> route."""
+"""Anthropic's Messages request: parsed strictly where a wrong value would mislead.  body -> [request] -> route.
+
+What this gateway does not know is left out, and named by the answer: betas come and go, and a wish that no pool grants
+is no reason to refuse the rest.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from app.api.anthropic.blocks import Texts, Turn, messages
-from app.api.bounds import MAX_MESSAGES, EndUser, Identifier, Model, Prose, Stop, Tokens, TopK
+from app.api.anthropic.blocks import Texts, ToolUse, Turn
+from app.api.anthropic.history import History
+from app.api.anthropic.names import Names
+from app.api.anthropic.tools import AnyTool, HostedTool, known_as
+from app.api.bounds import MAX_MESSAGES, MAX_TOOLS, EndUser, Identifier, Model, Part, Stop, Tokens, TopK
+from app.api.ignored import unknown_fields
 from app.api.json_schema_bounds import JsonSchema
 from app.api.openai.wire import Wire
 from app.api.validation import fit, load
-from app.core import errors
+from app.api.whose import Identified
 from app.core.events import Prompt
 
-NEVER = {
-    "mcp_servers": "MCP servers are not supported. Call them yourself, and send their tools as `tools`.",
-    "container": "Containers are not supported.",
-}
-Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A request that was read. names: of its tools. ignored: what was left out, as paths."""
 
-class Tool(Wire):
-    """A tool that the model may use. input_schema: a JSON Schema."""
-
-    type: Literal["custom"] | None = None
-    name: Name
-    description: Prose | None = None
-    input_schema: JsonSchema
-    strict: bool | None = None
-
-    def chat(self) -> dict[str, Any]:
-        """As chat's API spells it."""
-        about = {"description": self.description, "strict": self.strict}
-        given = {name: value for name, value in about.items() if value is not None}
-        return {"type": "function", "function": {"name": self.name, "parameters": self.input_schema, **given}}
+    prompt: Prompt
+    names: Names
+    ignored: Sequence[str]
 
 
 class Choice(Wire):
@@ -45,18 +41,12 @@ class Choice(Wire):
     name: Identifier | None = None
     disable_parallel_tool_use: bool | None = None
 
-    def chat(self) -> dict[str, Any]:
+    def chat(self, names: Names) -> dict[str, Any]:
         """As chat's API spells it."""
-        named = {"type": "function", "function": {"name": self.name}}
+        named = {"type": "function", "function": {"name": names.sent(self.name or "")}}
         words: dict[str, Any] = {"auto": "auto", "any": "required", "none": "none", "tool": named}
         one = {"parallel_tool_calls": False} if self.disable_parallel_tool_use else {}
         return {"tool_choice": words[self.type], **one}
-
-
-class Thinking(Wire):
-    """`thinking`: a model that need not think does not."""
-
-    type: Literal["disabled", "adaptive"]
 
 
 class JsonFormat(Wire):
@@ -78,46 +68,73 @@ class Metadata(Wire):
     user_id: EndUser | None = None
 
 
-class Counted(Wire):
-    """`POST /v1/messages/count_tokens`: what of a request is read by the model."""
+class Counted(Identified):
+    """`POST /v1/messages/count_tokens`: what of a request is read by the model.
+
+    thinking: a model that does not think ignores it, whatever it says.
+    """
 
     model: Model
     messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_MESSAGES)]
     system: Texts | None = None
-    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tools: Annotated[list[AnyTool], Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: Choice | None = None
-    thinking: Thinking | None = None
+    thinking: Part | None = None
     output_config: OutputConfig | None = None
+    output_format: JsonFormat | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Counted:
-        if self.messages[-1].role == "assistant":
-            msg = "messages: the last one is an assistant's, and no pool continues it; end with a user's"
+        last = self.messages[-1]
+        if last.role == "assistant" and any(isinstance(block, ToolUse) for block in last.blocks):
+            msg = "messages: the last one calls a tool; send the call's `tool_result` behind it"
             raise ValueError(msg)
-        names = {tool.name for tool in self.tools or ()}
         choice = self.tool_choice
-        if choice and choice.type in ("any", "tool") and not names:
-            msg = "tool_choice: it needs `tools`"
+        usable = {known_as(tool) for tool in self.tools or () if not isinstance(tool, HostedTool)}
+        hosted = {tool.name or tool.type for tool in self.tools or () if isinstance(tool, HostedTool)}
+        if choice and choice.type == "any" and not usable:
+            msg = "tool_choice: it needs `tools`" + (", and none of these can be used here" if hosted else "")
             raise ValueError(msg)
-        if choice and choice.type == "tool" and choice.name not in names:
-            msg = f"tool_choice: there is no tool `{choice.name}` among `tools`"
+        if choice and choice.type == "tool" and choice.name in hosted - usable:
+            msg = f"tool_choice: the tool `{choice.name}` is run by Anthropic's machines, and cannot be used here"
+            raise ValueError(msg)
+        if choice and choice.type == "tool" and choice.name not in usable:
+            what = f"there is no tool `{choice.name}` among `tools`" if self.tools else "it needs `tools`"
+            msg = f"tool_choice: {what}"
             raise ValueError(msg)
         return self
 
-    def prompt(self) -> Prompt:
-        """The request as the stages know it. Raises ApiError (400)."""
-        return Prompt(messages(self.system, self.messages), self.model, self.params())
+    @property
+    def format(self) -> JsonFormat | None:
+        """What the answer is to follow."""
+        return (self.output_config and self.output_config.format) or self.output_format
 
-    def params(self) -> dict[str, Any]:
+    def read(self) -> Read:
+        """The request as the stages know it, and what the answer must know of it. Raises ApiError (400)."""
+        names = Names()
+        history = History(names)
+        messages = history.messages(self.system, self.messages)
+        goes_on = self.messages[-1].role == "assistant" and messages[-1].role == "assistant"
+        prompt = Prompt(messages, self.model, self.params(names), clamps=True, resume=goes_on, **self.identity)
+        return Read(prompt, names, (*self._unused(), *history.ignored))
+
+    def params(self, names: Names) -> dict[str, Any]:
         """What reaches the engine, under chat's names."""
         sent: dict[str, Any] = {}
-        if self.tools:
-            sent["tools"] = [tool.chat() for tool in self.tools]
-            sent |= self.tool_choice.chat() if self.tool_choice else {}
-        if self.output_config and self.output_config.format:
-            schema = {"name": "answer", "schema": self.output_config.format.schema_}
+        tools = [tool.chat(names) for tool in self.tools or () if not isinstance(tool, HostedTool)]
+        if tools:
+            sent["tools"] = tools
+            sent |= self.tool_choice.chat(names) if self.tool_choice else {}
+        if self.format:
+            schema = {"name": "answer", "schema": self.format.schema_}
             sent["response_format"] = {"type": "json_schema", "json_schema": schema}
         return sent
+
+    def _unused(self) -> list[str]:
+        """Of the known fields, those that no pool can use."""
+        thinks = self.thinking is not None and self.thinking.get("type") != "disabled"
+        hosted = [f"tools.{tool.type}" for tool in self.tools or () if isinstance(tool, HostedTool)]
+        return [*(["thinking"] if thinks else []), *hosted]
 
 
 class MessagesRequest(Counted):
@@ -130,14 +147,13 @@ class MessagesRequest(Counted):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: TopK | None = None
     metadata: Metadata | None = None
-    service_tier: Literal["auto", "standard_only"] | None = None
 
     @property
     def stops(self) -> Sequence[str]:
         """Its stop sequences."""
         return self.stop_sequences or ()
 
-    def params(self) -> dict[str, Any]:
+    def params(self, names: Names) -> dict[str, Any]:
         """What reaches the engine, under chat's names."""
         own = {
             "stop": self.stop_sequences or None,
@@ -146,29 +162,25 @@ class MessagesRequest(Counted):
             "top_k": self.top_k,
         }
         given = {name: value for name, value in own.items() if value is not None}
-        return {**super().params(), "max_tokens": self.max_tokens, **given}
+        return {**super().params(names), "max_tokens": self.max_tokens, **given}
 
 
-def _loaded(body: bytes) -> dict[str, Any]:
-    data = load(body)
-    for name, why in NEVER.items():
-        if data.get(name):
-            raise errors.unsupported(name, why)
-    thinking = data.get("thinking")
-    if isinstance(thinking, dict) and thinking.get("type") == "enabled":
-        raise errors.unsupported("thinking", "No pool thinks aloud. Leave `thinking` out.")
-    for at, tool in enumerate(data["tools"] if isinstance(data.get("tools"), list) else ()):
-        if isinstance(tool, dict) and tool.get("type") not in (None, "custom"):
-            kind = str(tool["type"])[:64]
-            raise errors.unsupported(f"tools[{at}].type", f"tools[{at}]: the tool `{kind}` is not supported here.")
-    return data
-
-
-def read(body: bytes) -> MessagesRequest:
+def read(body: bytes) -> tuple[MessagesRequest, Read]:
     """Parse and check a request. Raises ApiError (400)."""
-    return fit(MessagesRequest, _loaded(body))
+    data = load(body)
+    asked = fit(MessagesRequest, data)
+    return asked, _with_unknown(asked.read(), data, MessagesRequest)
 
 
-def read_counted(body: bytes) -> Counted:
+def read_counted(body: bytes) -> tuple[Counted, Read]:
     """Parse and check what is to be counted. Raises ApiError (400)."""
-    return fit(Counted, _loaded(body))
+    data = load(body)
+    asked = fit(Counted, data)
+    return asked, _with_unknown(asked.read(), data, MessagesRequest)
+
+
+def _with_unknown(read_: Read, data: dict[str, Any], model: type[Counted]) -> Read:
+    config = data.get("output_config")
+    below = unknown_fields(config, OutputConfig.model_fields, "output_config.") if isinstance(config, dict) else []
+    unknown = unknown_fields(data, model.model_fields)
+    return Read(read_.prompt, read_.names, (*unknown, *below, *read_.ignored))

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from app.api.anthropic.answer import MessageAnswer, MessageStream
 from app.api.anthropic.errors import FaultRoute, id_header
 from app.api.anthropic.request import read, read_counted
+from app.api.ignored import ignored_header
 from app.api.request import Posted, posted
 from app.api.request import read as prelude
 from app.api.token_count import tokens_of
@@ -27,15 +28,14 @@ async def create(request: Request) -> Response:
 async def count_tokens(request: Request) -> Response:
     """How many tokens the request is, by the gateway's own count."""
     post = await prelude(request, "messages")
-    asked = read_counted(post.body)
+    asked, whole = read_counted(post.body)
     post.must_know(asked.model)
-    counted = {"input_tokens": tokens_of(asked.prompt(), post.gateway.ports.count)}
-    return JSONResponse(counted, headers=id_header())
+    counted = {"input_tokens": tokens_of(whole.prompt, post.gateway.ports.count)}
+    return JSONResponse(counted, headers=ignored_header(whole.ignored) | id_header())
 
 
 async def _open(post: Posted) -> Response:
-    asked = read(post.body)
-    prompt = asked.prompt()
-    post.must_know(prompt.model)
-    call, events = post.open(prompt)
-    return (MessageStream if asked.stream else MessageAnswer)(post.gateway, call, events)
+    asked, whole = read(post.body)
+    post.must_know(whole.prompt.model)
+    call, events = post.open(whole.prompt)
+    return (MessageStream if asked.stream else MessageAnswer)(post.gateway, call, events, whole)

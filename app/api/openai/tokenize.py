@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from starlette.requests import Request
 
 from app.api.bounds import MAX_MESSAGES, Model, Prose
+from app.api.openai.chat.history import History
 from app.api.openai.chat.request import ChatMessage
 from app.api.openai.completions.request import Id
 from app.api.openai.wire import Wire
@@ -58,7 +59,8 @@ class DetokenizeRequest(Wire):
 async def tokenize(request: Request) -> dict[str, Any]:
     """A text's or a chat's token ids. max_model_len: of the pools that `model` may be answered by, the longest."""
     post = await prelude(request, "chat")
-    asked = fit(TokenizeRequest, load(post.body))
+    data = load(post.body)
+    asked = fit(TokenizeRequest, {**data, "messages": History(data["messages"]).read()} if "messages" in data else data)
     longest = max(_contexts(post, asked.model or "auto"))
     ids = await asyncio.to_thread(_ids, asked, _tokenizer(post.gateway, "prompt"))
     return {"count": len(ids), "max_model_len": longest, "tokens": ids, "token_strs": None}

@@ -20,6 +20,7 @@ from app.core.errors import ApiError
 from app.core.events import Event, Failure, Prompt, Token, Usage
 from app.core.ports import REPLICA_LOST, Engine, EngineError, Generation
 from app.core.stage import Events
+from app.core.turns import ordered
 from app.engines.resume import CANNOT_RESUME, PartialAnswer
 from app.pipeline.assembly import Assembly
 from app.routing.catalog import Health, ModelCatalog
@@ -66,6 +67,7 @@ class Generate:
     async def _answer(self, call: Call, prompt: Prompt) -> Events:
         """The first pool of the plan that answers; should it be lost while it does, the rest from others."""
         answer = PartialAnswer(prompt)
+        codes: set[str | None] = set()
         for attempt, pool in enumerate(call.plan):
             if self._poison.refuses(prompt):
                 break
@@ -92,13 +94,21 @@ class Generate:
                     async for event in rest:
                         yield event
                 return
-            self._health.failed(pool)
+            codes.add(failure.code)
+            if failure.code != CANNOT_RESUME:
+                self._health.failed(pool)
+        yield self._exhausted(call, prompt, codes)
+
+    def _exhausted(self, call: Call, prompt: Prompt, codes: set[str | None]) -> Failure:
+        """Why there is no answer, when no pool gave one. codes: of the pools' errors."""
         call.pool = call.region = None
+        if codes == {CANNOT_RESUME}:
+            return Failure(errors.cannot_continue())
         poisonous = self._poison.refuses(prompt)
         if poisonous:
             before = call.decisions.generate or GenerateDecision(None, 0)
             call.decisions.generate = replace(before, poison=True)
-        yield Failure(errors.engines_lost() if poisonous else errors.no_pool(call.tier or prompt.model))
+        return Failure(errors.engines_lost() if poisonous else errors.no_pool(call.tier or prompt.model))
 
     def _learn(self, prompt: Prompt, answer: PartialAnswer, failure: EngineError | None) -> None:
         """Whether the engine was lost with this request before its first token."""
@@ -205,12 +215,17 @@ class Generate:
         params = {k: v for k, v in prompt.params.items() if k not in ("max_tokens", "max_completion_tokens")}
         asked = prompt.params.get("max_completion_tokens") or prompt.params.get("max_tokens")
         stage = max(1, self._catalog.context[pool] - call.prompt_tokens_high)
+        limit = asked or min(call.max_completion, stage)
+        if prompt.clamps and asked:
+            limit = min(asked, call.max_completion, stage)
+            call.clamped = limit if limit < asked else None
         return Generation(
             call.id,
-            prompt.messages,
-            {**params, "max_tokens": asked or min(call.max_completion, stage)},
+            prompt.messages if prompt.raw else ordered(prompt.messages),
+            {**params, "max_tokens": limit},
             salt=call.who.tenant,
             raw=prompt.raw,
+            resume=prompt.resume,
             background=call.batch,
         )
 
