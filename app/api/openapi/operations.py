@@ -176,8 +176,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("GET", "/v1/batches/{batch_id}"): Operation("Look a batch up", files.BatchObject, errors=(404, *READ)),
     ("POST", "/v1/batches/{batch_id}/cancel"): Operation("Cancel a batch", files.BatchObject, errors=(404, 409, *READ)),
-    ("GET", "/v1/models"): Operation("List models", judged.ModelList, errors=READ),
-    ("GET", "/v1/models/{name}"): Operation("Look a model up", judged.ModelOne, errors=(404, *READ)),
+    ("GET", "/v1/models"): Operation(
+        "List models", messages.Models, query=messages.PageQuery, errors=(400, *READ, 529), fault=messages.AnyFault
+    ),
+    ("GET", "/v1/models/{name}"): Operation(
+        "Look a model up", messages.AModel, errors=(404, *READ, 529), fault=messages.AnyFault
+    ),
     ("POST", "/tokenize"): Operation(
         "Text or chat to tokens", judged.Tokenized, TokenizeRequest, {"prompt": "Hello!"}, errors=PLAIN_POSTED
     ),
