@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from app.api.anthropic import batches as message_batches
 from app.api.anthropic import route as messages
 from app.api.anthropic.dialect import error_for
 from app.api.auth import door_of
@@ -96,7 +97,7 @@ def create_app(
         app.include_router(routes.router)
     if dependencies.archive is not None:
         app.state.archive = dependencies.archive
-        for kept in (files, batches):
+        for kept in (files, batches, message_batches):
             app.include_router(kept.router)
     if dependencies.admin_service is not None:
         from app.api.ops import console, insight

@@ -133,3 +133,44 @@ class AModel(RootModel[ModelOne | ModelInfo]):
 
 class AnyFault(RootModel[base.Error | Fault]):
     """An error; likewise."""
+
+
+class MessageBatchCounts(Shape):
+    """How the requests of a batch fared; all are `processing` until it has ended."""
+
+    processing: int
+    succeeded: int
+    errored: int
+    canceled: int
+    expired: int
+
+
+class MessageBatch(Shape):
+    """A batch. Moments are RFC 3339."""
+
+    id: str
+    type: Literal["message_batch"]
+    processing_status: Literal["in_progress", "canceling", "ended"]
+    request_counts: MessageBatchCounts
+    created_at: str
+    expires_at: str
+    ended_at: str | None
+    cancel_initiated_at: str | None
+    archived_at: str | None
+    results_url: str | None
+
+
+class MessageBatchPage(Shape):
+    """A page of them."""
+
+    data: list[MessageBatch]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class MessageBatchDeleted(Shape):
+    """It is gone."""
+
+    id: str
+    type: Literal["message_batch_deleted"]
