@@ -398,6 +398,14 @@ def batch_over(id_: str, status: str) -> ApiError:
     )
 
 
+def batch_not_over(id_: str) -> ApiError:
+    return bad_request(f"Batch {id_} has not ended. Cancel it first, or wait for its end.", code="batch_not_ended")
+
+
+def no_results(id_: str) -> ApiError:
+    return ApiError(404, f"Batch {id_} has no results, or has them no longer.", code="no_results")
+
+
 def no_batches() -> ApiError:
     return ApiError(
         404, "This installation runs no batches. Ask your admin to set `batch_worker` in the config.", code="no_batches"

@@ -9,6 +9,7 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from decimal import Decimal
 
 from app.billing.pricing import worst_case
@@ -54,7 +55,7 @@ class Admit:
                 if isinstance(event, Prompt) and (error := await self._admit(call, event)):
                     yield Refusal(self.name, error)
                     return
-                yield event
+                yield _lowered(call, event) if isinstance(event, Prompt) and call.clamped else event
 
     async def _admit(self, call: Call, prompt: Prompt) -> ApiError | None:
         longest_context = self._longest(prompt)
@@ -124,6 +125,14 @@ class Admit:
     def _deny(self, call: Call, why: str, error: ApiError) -> ApiError:
         call.decisions.admit = AdmitDecision(why)
         return error
+
+
+def _lowered(call: Call, prompt: Prompt) -> Prompt:
+    """The prompt with the `max_tokens` that the call may have."""
+    names = ("max_tokens", "max_completion_tokens")
+    return replace(
+        prompt, params={name: call.clamped if name in names else value for name, value in prompt.params.items()}
+    )
 
 
 def denied(answer: Denied, tokens: int) -> ApiError:

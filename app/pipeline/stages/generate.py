@@ -218,7 +218,7 @@ class Generate:
         limit = asked or min(call.max_completion, stage)
         if prompt.clamps and asked:
             limit = min(asked, call.max_completion, stage)
-            call.clamped = limit if limit < asked else None
+            call.clamped = limit if limit < asked else call.clamped
         return Generation(
             call.id,
             prompt.messages if prompt.raw else ordered(prompt.messages),
