@@ -112,7 +112,7 @@ class Restorer:
         self._before = ""  # the characters that left last: whether a word begins after them
         self._line = ""
         self._held = ""
-        self._at = 0  # characters of the text that have left
+        self.at = 0  # characters of the text that have left
         self.replaced: list[Replaced] = []
         self.unknown = 0
 
@@ -125,6 +125,7 @@ class Restorer:
     def feed(self, text: str) -> str:
         """The next piece in, what can be shown out."""
         if self._names.pattern is None:
+            self.at += len(text)
             return text
         if self._quoted is None and len(self._head) < WINDOW:
             self._head += text[:WINDOW]
@@ -145,13 +146,13 @@ class Restorer:
             cut = max(cut, found.end())
             shown = self._shown(found, text)
             if shown is not None:
-                self.replaced.append(Replaced(self._at + found.start() - skip, self._at + found.end() - skip, shown))
+                self.replaced.append(Replaced(self.at + found.start() - skip, self.at + found.end() - skip, shown))
                 out += [text[at : found.start()], shown]
                 at = found.end()
         out.append(text[at:cut])
         if self._names.links:
             self._line = (self._line + text[skip:cut]).rpartition("\n")[2][-TAIL:]
-        self._at += cut - skip
+        self.at += cut - skip
         self._before, self._held = text[max(0, cut - 2) : cut], text[cut:]
         return "".join(out)
 
