@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Container, Mapping, Sequence, Set
+from collections.abc import Container, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple, Protocol
@@ -49,13 +50,15 @@ class Names:
     def __init__(
         self,
         originals: Mapping[str, str],
-        words: Set[str] = frozenset(),
+        words: AbstractSet[str] = frozenset(),
         taken: Container[Numbered] = (),
         links: Links | None = None,
     ) -> None:
         self.links = links
         self._taken = taken
-        self._numbered = {numbered(name): original for name, original in originals.items() if PLACEHOLDER.fullmatch(name)}
+        self._numbered = {
+            numbered(name): original for name, original in originals.items() if PLACEHOLDER.fullmatch(name)
+        }
         kinds = frozenset(one for one, _ in self._numbered)
         self._kinds = kinds
         self._meant = meant(kinds)
@@ -120,7 +123,9 @@ class Restorer:
     def unfinished(self) -> bool:
         """Whether what is held back is no whole name yet."""
         pattern = self._names.pattern
-        return bool(self._held) and not (pattern and pattern.search(narrow(self._before + self._held), len(self._before)))
+        return bool(self._held) and not (
+            pattern and pattern.search(narrow(self._before + self._held), len(self._before))
+        )
 
     def feed(self, text: str) -> str:
         """The next piece in, what can be shown out."""

@@ -1,4 +1,4 @@
-"""Stop sequences on the text that the caller sees: the model may say them only as a placeholder.  restore -> [stops]."""
+"""Stop sequences in what the caller sees: the model may say them only as a placeholder.  restore -> [stops]."""
 
 from __future__ import annotations
 

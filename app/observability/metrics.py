@@ -60,7 +60,7 @@ class Metrics:
             "Times that a pool failed before its first token, and the next was asked.",
             "pool",
         )
-        self._unknown = counter("penstock_unknown_placeholders", "Placeholders that a model made up; they are not shown.")
+        self._unknown = counter("penstock_unknown_placeholders", "Placeholders that a model made up, not shown.")
         self._door = counter("penstock_door", "Requests stopped before they were calls.", "outcome")
         self._deliveries = counter("penstock_webhook_deliveries", "Attempts to deliver a webhook.", "outcome")
 

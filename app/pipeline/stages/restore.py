@@ -98,6 +98,8 @@ class Choice:
             self._tools[tool.index] = self._vault.restorer(quoted=True)
             if not self._text.unfinished:  # text before a call stays before it
                 yield from self._text_so_far(token.choice)
+        if self.ended:
+            return
         said = self._tools[tool.index].feed(tool.arguments)
         if token.finish_reason:
             said += self._tools[tool.index].flush()
@@ -131,7 +133,10 @@ class Choice:
     def _text_so_far(self, choice: int) -> Iterator[Token]:
         text = self._stops.feed(self._text.flush())
         entries = self._let_out() or None
-        if text or entries:
+        if self._stops.met:
+            self.ended = True
+            yield Token(text, choice, logprobs=entries, finish_reason="stop", stop=self._stops.met)
+        elif text or entries:
             yield Token(text, choice, logprobs=entries)
 
     def _let_out(self) -> Sequence[Mapping[str, Any]]:
