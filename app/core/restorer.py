@@ -122,10 +122,8 @@ class Restorer:
     @property
     def unfinished(self) -> bool:
         """Whether what is held back is no whole name yet."""
-        pattern = self._names.pattern
-        return bool(self._held) and not (
-            pattern and pattern.search(narrow(self._before + self._held), len(self._before))
-        )
+        pattern, before = self._names.pattern, len(self._before)
+        return bool(self._held) and not (pattern and pattern.fullmatch(narrow(self._before + self._held), before))
 
     def feed(self, text: str) -> str:
         """The next piece in, what can be shown out."""
