@@ -84,7 +84,7 @@ def _row(token: Token) -> tuple[Any, ...]:
     plain = (token.text, token.choice, token.logprobs, token.finish_reason)
     tool = token.tool
     part = tool and (tool.index, tool.arguments, tool.id, tool.name)
-    return (*plain, part, token.stop, token.reasoning) if tool or token.stop or token.reasoning else plain
+    return (*plain, part, token.stop, token.kind) if tool or token.stop or token.reasoning else plain
 
 
 def encode_error(error: EngineError) -> bytes:

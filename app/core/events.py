@@ -106,7 +106,8 @@ class ToolDelta:
 class Token:
     """A piece of one choice's answer: often one model token, sometimes several, sometimes only its end.
 
-    A piece of a tool call has `tool` and no text. reasoning: the text is what the model thought before it answered.
+    A piece of a tool call has `tool` and no text. kind: `text`, or `reasoning` where the text is what the model thought
+    before it answered.
     logprobs: OpenAI's `choices[].logprobs.content` entries for this piece.
     finish_reason: set on the last Token of a choice: stop | length | tool_calls | content_filter.
     stop: with it, the stop sequence that ended the choice, where the engine says which.
@@ -118,7 +119,12 @@ class Token:
     finish_reason: str | None = None
     tool: ToolDelta | None = None
     stop: str | None = None
-    reasoning: bool = False
+    kind: str = "text"
+
+    @property
+    def reasoning(self) -> bool:
+        """Whether it is what the model thought."""
+        return self.kind == "reasoning"
 
     @property
     def part(self) -> int | str | None:

@@ -48,7 +48,7 @@ class ChoiceStream:
         tools = list(self._tools.read(delta))
         stop = choice.get("stop_reason")  # vLLM's extension: the stop sequence, or the id of a token that ends answers
         if thought:
-            yield Token(thought, index, reasoning=True)
+            yield Token(thought, index, kind="reasoning")
         ends_here = self._finish(finish) if finish and not tools and not self._held else None
         if text or content or ends_here:
             told = whole(stop) if isinstance(stop, str) else None
@@ -66,7 +66,7 @@ class ChoiceStream:
             return
         self.ended = True
         if thought := self._halves.end("reasoning"):
-            yield Token(thought, index, reasoning=True)
+            yield Token(thought, index, kind="reasoning")
         for tool in self._tools.end(cut=reason == "length"):
             yield Token("", index, tool=tool)
         yield Token(self._halves.end(None), index, finish_reason=self._finish(reason), stop=stop)

@@ -238,7 +238,7 @@ def test_half_a_character_alone_is_the_replacement_character(half: str) -> None:
 def test_what_a_model_thinks_is_a_token_of_its_own_kind(name: str) -> None:
     stream = ChatStream()
     events = stream.feed({"choices": [{"delta": {name: "hm", "content": "42"}}]})
-    assert [event for event in events if isinstance(event, Token)] == [Token("hm", reasoning=True), Token("42")]
+    assert [event for event in events if isinstance(event, Token)] == [Token("hm", kind="reasoning"), Token("42")]
 
 
 def test_thoughts_in_parts_and_details_are_read_once() -> None:
@@ -246,7 +246,7 @@ def test_thoughts_in_parts_and_details_are_read_once() -> None:
     details = [{"type": "reasoning.text", "text": "hm"}]
     for delta in ({"content": parts}, {"reasoning": "hm", "reasoning_details": details, "content": "42"}):
         tokens = [event for event in ChatStream().feed({"choices": [{"delta": delta}]}) if isinstance(event, Token)]
-        assert tokens == [Token("hm", reasoning=True), Token("42")]
+        assert tokens == [Token("hm", kind="reasoning"), Token("42")]
 
 
 def test_a_whole_answer_at_the_end_of_a_stream_is_not_said_twice() -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from app.core.call import Call
 from app.core.events import Refusal, Token, ToolDelta
 from app.core.stage import Events
-from app.core.vault import Vault
+from app.core.vault import Restorer, Vault
 from app.pipeline.assembly import Assembly
 
 
@@ -40,38 +40,37 @@ class Restore:
 
 
 class Parts:
-    """One choice's text and tool calls, each with a Restorer. Arguments are JSON: there originals go in escaped."""
+    """One choice's text, thoughts and tool calls, each with a Restorer: engines send them in turns.
+
+    Arguments are JSON: there originals go in escaped.
+    """
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._part: ToolDelta | None = None
-        self._restorer = vault.restorer()
+        self._restorers: dict[int | str | None, Restorer] = {}
 
     def restored(self, token: Token) -> Iterator[Token]:
-        """What can be shown once `token` has come: a new part, and the choice's end, let out what was held back."""
-        if (token.tool or token.text) and (token.tool and token.tool.index) != (self._part and self._part.index):
-            yield from self.flushed(replace(token, finish_reason=None, logprobs=None))
-            self._part = token.tool
-            self._restorer = self._vault.restorer(quoted=token.tool is not None)
-        said = self._restorer.feed(token.said)
-        new = token.tool is not None and token.tool.id is not None
+        """What can be shown once `token` has come; the choice's end lets out what was held back."""
+        part = token.part
+        if part not in self._restorers:
+            self._restorers[part] = self._vault.restorer(quoted=token.tool is not None)
+        said = self._restorers[part].feed(token.said)
         if not token.finish_reason:
+            new = token.tool is not None and token.tool.id is not None
             if said or token.logprobs or new:
                 yield token.saying(said)
             return
-        held = self._restorer.flush()
-        if self._part and not token.tool:
-            if held:
-                yield Token("", token.choice, tool=ToolDelta(self._part.index, held))
-            yield token
-            return
+        held = self._restorers.pop(part).flush()
+        yield from self.flushed(token)
         yield token.saying(said + held)
 
     def flushed(self, like: Token) -> Iterator[Token]:
-        """What the current part held back."""
-        if held := self._restorer.flush():
-            tool = ToolDelta(self._part.index, held) if self._part else None
-            yield Token("" if tool else held, like.choice, tool=tool)
+        """What was held back, of the choice that `like` is of."""
+        for part, restorer in self._restorers.items():
+            if held := restorer.flush():
+                tool = ToolDelta(part, held) if isinstance(part, int) else None
+                kind = part if isinstance(part, str) else "text"
+                yield Token("" if tool else held, like.choice, tool=tool, kind=kind)
 
 
 def _named(token: Token, identifiers: Mapping[str, str]) -> Token:
