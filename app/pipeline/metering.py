@@ -75,8 +75,8 @@ class Meter:
         """Another engine reads the prompt to go on with the answer: the caller pays for one reading."""
         self._call.lost.append((pool, Usage(self._call.usage.prompt)))
 
-    def close(self) -> None:
-        """Nothing more comes: count what was not told, and cut what was not reserved."""
+    def close(self, *, whole: bool) -> None:
+        """Nothing more comes: count what was not told, and cut what was not reserved. whole: the answer is."""
         call = self._call
         if not call.usage.prompt:
             return
@@ -84,7 +84,7 @@ class Meter:
             counted = self._count("".join(self._said))
             self._told = Usage(self._told.prompt, closest(self._pieces, counted), self._told.cached, estimated=True)
             self._settle()
-        call.empty = not self._anything and not self._cut_short
+        call.empty = whole and not self._anything and not self._cut_short
         if call.reservation is None:
             return
         model_id = self._catalog.model_ids.get(call.pool or "")

@@ -68,14 +68,15 @@ class Generate:
                 if not isinstance(event, Prompt):
                     yield event
                     continue
-                meter = Meter(call, event, self._catalog, self._count)
+                meter, whole = Meter(call, event, self._catalog, self._count), False
                 try:
                     with call.timed(self.name):
                         async with aclosing(self._answer(call, event, meter)) as answer:
                             async for piece in answer:
                                 yield piece
+                    whole = True
                 finally:
-                    meter.close()
+                    meter.close(whole=whole)
 
     async def _answer(self, call: Call, prompt: Prompt, meter: Meter) -> Events:
         """The first pool of the plan that answers; should it be lost while it does, the rest from others."""
