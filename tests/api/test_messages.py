@@ -313,7 +313,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tools": [{"name": "weather"}]}, "tools[0].input_schema"),
     ({"tool_choice": {"type": "any"}}, "needs `tools`"),
     ({"tools": [WEATHER], "tool_choice": {"type": "tool", "name": "time"}}, "no tool `time`"),
-    ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "thinking"),
     ({"mcp_servers": [{"name": "x"}]}, "MCP"),
     ({"temperature": 1.5}, "less than or equal to 1"),
     ({"stop_sequences": [""]}, "stop_sequences[0]"),

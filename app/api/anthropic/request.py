@@ -56,7 +56,8 @@ class Choice(Wire):
 class Thinking(Wire):
     """`thinking`: a model that need not think does not."""
 
-    type: Literal["disabled", "adaptive"]
+    type: Literal["disabled", "adaptive", "enabled"]
+    budget_tokens: int | None = None
 
 
 class JsonFormat(Wire):
@@ -154,9 +155,6 @@ def _loaded(body: bytes) -> dict[str, Any]:
     for name, why in NEVER.items():
         if data.get(name):
             raise errors.unsupported(name, why)
-    thinking = data.get("thinking")
-    if isinstance(thinking, dict) and thinking.get("type") == "enabled":
-        raise errors.unsupported("thinking", "No pool thinks aloud. Leave `thinking` out.")
     for at, tool in enumerate(data["tools"] if isinstance(data.get("tools"), list) else ()):
         if isinstance(tool, dict) and tool.get("type") not in (None, "custom"):
             kind = str(tool["type"])[:64]
