@@ -10,7 +10,7 @@ from app.core.ports import UsageRow
 from app.core.refusals import UnknownError
 from app.db.schema import from_nano, usage
 
-_MONEY = ("cost", "input_cost", "cached_cost", "output_cost", "goods")
+_MONEY = ("cost", "input_cost", "cached_cost", "output_cost", "goods", "lost")
 
 
 def listing(connection: Connection, tenant: str | None, key_id: str | None, limit: int, after: str) -> list[UsageRow]:

@@ -67,6 +67,8 @@ class Call:
     screen: what the caller wants done with its own text when the moderator flags it: score | block; None: not judged.
     partition: where in the semantic cache its answer may be kept. trial: what the cache is unsure of and learns from.
     messages, params: as the caller sent them; seen: as the engine sees them, set before the stages that answer.
+    told: what the engine counted, where that is not what is billed (`usage`). lost: pool and usage of engines that were
+    given up. empty: the engine said nothing. cut: it told of more than can be. streamed: what it says is sent at once.
     traceparent: the caller's W3C trace header. decisions: what each stage decided; each stage writes its own.
     clamped: what `max_tokens` was lowered to; None: it was not.
     """
@@ -108,6 +110,11 @@ class Call:
     region: str | None = None
     hit: bool = False
     usage: Usage = field(default_factory=Usage)
+    told: Usage | None = None
+    lost: list[tuple[str, Usage]] = field(default_factory=list)
+    empty: bool = False
+    cut: bool = False
+    streamed: bool = False
     cost: str = "0"
     decisions: Decisions = field(default_factory=Decisions)
     _tasks: dict[str, asyncio.Task[Any]] = field(default_factory=dict)

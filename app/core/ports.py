@@ -48,7 +48,7 @@ class EngineError(Exception):
 
     retryable: another pool may succeed (dead, overloaded, timed out). False: the request itself is at fault.
     code: OpenAI's error code when known, e.g. `context_length_exceeded`; REPLICA_LOST where the engine went away with
-    this request in it.
+    this request in it. worked: it had begun to work on the request, which costs somebody something.
     """
 
     def __init__(self, message: str, *, retryable: bool, code: str | None = None, param: str | None = None) -> None:
@@ -57,6 +57,7 @@ class EngineError(Exception):
         self.retryable = retryable
         self.code = code
         self.param = param
+        self.worked = False
 
 
 class Engine(Protocol):
@@ -356,7 +357,9 @@ class Denied:
 class UsageRow:
     """One call, as billed: immutable, written once. Times in seconds, money in the price list's currency.
 
-    cost = input_cost + cached_cost + output_cost, to the nano. goods: what it cost us. batch: billed at batch price.
+    cost = input_cost + cached_cost + output_cost, to the nano. goods: what it cost us. lost: what engines cost us that
+    were given up on the way. batch: billed at batch price. estimated: of the tokens, some are our own count. cut: the
+    engine told of more tokens than can be, or than was reserved.
     trail: what each stage decided; it goes to the audit record, not to the usage row. refused_by: the stage; of a call
     that went on though its key is to be slowed down, `guard.throttle` or `leak.throttle`.
     """
@@ -386,6 +389,9 @@ class UsageRow:
     cached_cost: Decimal = Decimal(0)
     output_cost: Decimal = Decimal(0)
     goods: Decimal = Decimal(0)
+    lost: Decimal = Decimal(0)
+    estimated: bool = False
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,9 @@ usage = Table(
     Column("cached_cost", BigInteger, nullable=False),
     Column("output_cost", BigInteger, nullable=False),
     Column("goods", BigInteger, nullable=False),  # nano: what it cost us
+    Column("lost", BigInteger, nullable=False),  # nano: what engines cost us that were given up
+    Column("estimated", Boolean, nullable=False),  # whether some of the tokens are our own count
+    Column("cut", Boolean, nullable=False),  # whether the engine told of more than can be, or than was reserved
     Column("price_list", String, nullable=False),
     Column("ttft", Double),
     Column("latency", Double, nullable=False),

@@ -10,8 +10,8 @@ from itertools import groupby
 
 from app.core.events import Token
 
-Part = int | None
-"""Which part of the answer: None its text, else the index of a tool call."""
+Part = int | str | None
+"""As Token.part."""
 
 
 class SlidingWindow:
@@ -55,7 +55,7 @@ class SlidingWindow:
         new: dict[Part, list[str]] = {}
         for token in self._pending:
             if token.said:
-                new.setdefault(_part(token), []).append(token.said)
+                new.setdefault(token.part, []).append(token.said)
         return [text for part, said in new.items() for text in self._cut(part, "".join(said))]
 
     def _cut(self, part: Part, new: str) -> list[str]:
@@ -72,14 +72,10 @@ class SlidingWindow:
         if shown:
             self.fresh = False
         for token in shown:
-            left = self._left.get(_part(token), "") + token.said
-            self._left[_part(token)] = left[max(0, len(left) - self._overlap) :]
+            left = self._left.get(token.part, "") + token.said
+            self._left[token.part] = left[max(0, len(left) - self._overlap) :]
             self._length -= len(token.said)
-        return [_joined(list(tokens)) for _, tokens in groupby(shown, key=_part)]
-
-
-def _part(token: Token) -> Part:
-    return token.tool.index if token.tool else None
+        return [_joined(list(tokens)) for _, tokens in groupby(shown, key=lambda token: token.part)]
 
 
 def _joined(tokens: list[Token]) -> Token:

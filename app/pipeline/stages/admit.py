@@ -12,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from decimal import Decimal
 
+from app.billing.bounds import MAX_BYTES_A_TOKEN
 from app.billing.pricing import worst_case
 from app.config import Admit as Settings
 from app.core import errors
@@ -28,8 +29,6 @@ OVERHEAD_A_MESSAGE = 12
 """Tokens that a chat template may add around a message, at most, for the families in use."""
 MARKS_A_TEXT = 2
 """Tokens that a model without a template may add to a text: its begin and its end."""
-MAX_BYTES_A_TOKEN = 32
-"""No text has fewer tokens than its bytes by this: English has 4 to 5 bytes a token, runs of blanks the most."""
 COUNTED_AT_ONCE = 50_000
 """Characters that are counted in the event loop: some ten milliseconds."""
 

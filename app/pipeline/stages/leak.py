@@ -85,13 +85,13 @@ class Watching:
     def __init__(self, call: Call, run: int) -> None:
         self._secrets = secrets((message.text for message in call.seen if message.role == "system"), run)
         self._allowed = cache(lambda: " ".join(folded(m.text) for m in call.seen if m.role in REPEATED))
-        self._watches: dict[tuple[int, int | None], LeakWatcher] = {}
+        self._watches: dict[tuple[int, int | str | None], LeakWatcher] = {}
 
     def leaks(self, token: Token) -> bool:
         """Whether this Token completes a run."""
         if not self._secrets or not token.said:
             return False
-        part = token.choice, token.tool.index if token.tool else None
+        part = token.choice, token.part
         if part not in self._watches:
             self._watches[part] = LeakWatcher(self._secrets, self._allowed)
         return self._watches[part].leaks(token.said)

@@ -58,11 +58,15 @@ def _restored(call: Call, choices: dict[int, Choice], event: Event) -> Iterator[
 
 
 class Choice:
-    """One choice's text and tool calls, each with a Restorer. Arguments are JSON: there originals go in escaped."""
+    """One choice's text, thoughts and tool calls, each with a Restorer: engines send them in turns.
+
+    Arguments are JSON: there originals go in escaped. Stop sequences and logprobs are of the text alone.
+    """
 
     def __init__(self, vault: Vault, params: Mapping[str, Any]) -> None:
         self._vault = vault
         self._text = vault.restorer(quoted=_wants_json(params))
+        self._thoughts = vault.restorer()
         self._tools: dict[int, Restorer] = {}
         self._stops = Stops(_stops(params), shown=bool(params.get("include_stop_str_in_output")))
         self._logprobs = Logprobs()
@@ -71,16 +75,23 @@ class Choice:
     @property
     def unknown(self) -> int:
         """Placeholders that nobody gave out."""
-        return self._text.unknown + sum(tool.unknown for tool in self._tools.values())
+        return self._text.unknown + self._thoughts.unknown + sum(tool.unknown for tool in self._tools.values())
 
     def restored(self, token: Token) -> Iterator[Token]:
         """What can be shown once `token` has come."""
         if self.ended:
             return
-        yield from self._piece(token) if token.tool else self._said(token)
+        if token.tool:
+            yield from self._piece(token)
+        elif token.reasoning:
+            yield from self._thought(token)
+        else:
+            yield from self._said(token)
 
     def flushed(self, choice: int) -> Iterator[Token]:
         """What is held back, as it stands."""
+        if held := self._thoughts.flush():
+            yield Token(held, choice, kind="reasoning")
         text = self._stops.feed(self._text.flush())
         text += "" if self._stops.met else self._stops.flush()
         if text:
@@ -107,8 +118,22 @@ class Choice:
         if said or token.finish_reason or token.logprobs or tool.id is not None or tool.name is not None:
             yield token.saying(said)
 
+    def _thought(self, token: Token) -> Iterator[Token]:
+        """Of what the model thinks."""
+        said = self._thoughts.feed(token.text)
+        if not token.finish_reason:
+            if said or token.logprobs:
+                yield replace(token, text=said)
+            return
+        said += self._thoughts.flush()
+        if said:
+            yield replace(token, text=said, finish_reason=None, stop=None)
+        yield from self._said(replace(token, text="", logprobs=None, kind="text"))
+
     def _said(self, token: Token) -> Iterator[Token]:
         """Of the text."""
+        if token.text and not self._thoughts.unfinished and (held := self._thoughts.flush()):
+            yield Token(held, token.choice, kind="reasoning")
         self._logprobs.take(token.logprobs)
         text = self._stops.feed(self._text.feed(token.text))
         if token.finish_reason and not self._stops.met:

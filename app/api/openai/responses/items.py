@@ -117,6 +117,8 @@ def _messages(items: Sequence[Item]) -> Iterator[Message]:
     called: set[str] = set()
     turn: Message | None = None  # the assistant's, to which its calls belong
     for item in items:
+        if item["type"] == "reasoning":
+            continue  # what the model thought is not told to it again
         if item["type"] == "function_call":
             called.add(item["call_id"])
             turn = _calling(turn or Message("assistant", ""), item)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.api.openai.responses.items import Item, new_id, text_part
+from app.api.openai.responses.thoughts import Thoughts
+from app.api.parts_in_turn import PartsInTurn
 from app.core.events import Token, ToolDelta
 
 Happening = tuple[str, dict[str, Any]]
@@ -22,6 +24,7 @@ class Output:
 
     def __init__(self) -> None:
         self.items: list[Item] = []
+        self._thoughts, self._turns = Thoughts(self.items), PartsInTurn()
         self.incomplete: str | None = None
         self._open: Item | None = None
         self._tool: int | None = None
@@ -33,6 +36,15 @@ class Output:
 
     def add(self, token: Token) -> Iterator[Happening]:
         """Take the next Token in."""
+        for one in self._turns.feed(token):
+            yield from self._take(one)
+
+    def _take(self, token: Token) -> Iterator[Happening]:
+        if token.reasoning:
+            yield from self._close("completed")
+            yield from self._thoughts.say(token.text)
+            return
+        yield from self._thoughts.end()
         self.stop(token.finish_reason)
         if token.tool is not None:
             yield from self._call(token.tool)
@@ -45,6 +57,7 @@ class Output:
 
     def end(self) -> Iterator[Happening]:
         """Nothing more comes."""
+        yield from self._thoughts.end()
         if not self.items and self.incomplete != "content_filter":
             yield from self._begin_message()  # a model that said nothing has said an empty message
         yield from self._close(self.status)
