@@ -58,7 +58,7 @@ class Output:
 
     def end(self) -> Iterator[Happening]:
         """Nothing more comes."""
-        if not self.items and self.incomplete != "content_filter":
+        if not self.items and self._open is None and self.incomplete != "content_filter":
             yield from self._begin_message()  # a model that said nothing has said an empty message
         yield from self._close(self.status)
 

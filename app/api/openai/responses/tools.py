@@ -25,6 +25,7 @@ from app.core.events import Prompt
 
 MAX_TOOLS = 1_024
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_DOTTED = re.compile(r"[A-Za-z0-9_.:/-]+")
 _STRANGE = re.compile(r"[^A-Za-z0-9_-]")
 Name = Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
 Kind = Annotated[str, Field(min_length=1, max_length=64)]
@@ -135,12 +136,15 @@ class Origin:
 
 
 def flat(name: str, namespace: str | None = None) -> str:
-    """The function's name for the engine: letters, digits, `_`, `-`, at most 64. The same tool always has the same."""
+    """The function's name for the engine: letters, digits, `_`, `-`, at most 64. The same tool always has the same.
+
+    Words and addresses are not joined by `_`: the scrubber would not know them any more.
+    """
     whole = name if not namespace else f"{namespace}{'' if namespace.endswith('__') else '__'}{name}"
     if _PLAIN.fullmatch(whole):
         return whole
     mark = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{_STRANGE.sub('_', whole)[:55]}_{mark}"
+    return f"{_STRANGE.sub('_', whole)[:55] if _DOTTED.fullmatch(whole) else 'tool'}_{mark}"
 
 
 @dataclass
