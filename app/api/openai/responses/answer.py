@@ -15,8 +15,8 @@ from starlette.types import Send
 
 from app.api.answer import CallResponse, ends_call, send_error, send_json
 from app.api.headers import of_call
+from app.api.ignored import ignored_header
 from app.api.openai.responses.compaction import Summary
-from app.api.openai.responses.ignored import ignored
 from app.api.openai.responses.items import Conversation
 from app.api.openai.responses.output import Output
 from app.api.openai.responses.request import ResponsesRequest
@@ -59,7 +59,7 @@ class Draft:
         self.output: Output | Summary = Output(self._new_id, box.origins)
         if conversation.compacts:
             self.output = Summary(self._new_id, lambda text: compactions.seal(call.who.owner, text))
-        self.headers = ignored([*conversation.left_out, *box.left_out])
+        self.headers = ignored_header([*conversation.left_out, *box.left_out])
         self._items = [{**item, "id": item["id"] or self._new_id(_kind(item))} for item in conversation.items]
         self._kept = kept if asked.store is not False else None
         self._echo = asked.echo()

@@ -71,7 +71,7 @@ class History:
         if found is not None:
             return self._opened([found])
         if item_id.startswith("rs_"):  # reasoning is left out in any case
-            left_out.append("reasoning")
+            left_out.append("input.reasoning")
             return ()
         raise errors.bad_request(
             f"Item with id '{item_id[:100]}' not found. Send the item itself in place of the reference.",

@@ -60,7 +60,7 @@ def _told(parts: Sequence[Any], left_out: list[str], *, newest: bool, where: str
         if text is None:
             if newest:
                 raise _wrong(where, f"parts of type {kind!r} are not supported by any pool; send `input_text`")
-            left_out.append(kind)
+            left_out.append(f"input.content.{kind}")
             text = LINES.get(kind, OTHER)
         yield text
 

@@ -179,7 +179,7 @@ class Toolbox:
         elif (kind := str(tool["type"])) in FUNCTIONS and FUNCTIONS[kind].client_runs(tool):
             self._put(Origin(kind, kind), dict(FUNCTIONS[kind].function))
         else:
-            self.left_out.append(kind)
+            self.left_out.append(f"tools.{kind}")
 
     def _put(self, origin: Origin, about: dict[str, Any]) -> None:
         name = flat(origin.name, origin.namespace)
@@ -206,8 +206,9 @@ class Toolbox:
         elif isinstance(choice, Choice):
             return names, {"type": "function", "function": {"name": self._demanded(choice)}}
         if mode == "required" and not names:
-            hosted = f": no pool can run {', '.join(sorted(set(self.left_out)))[:200]}" if self.left_out else ""
-            raise _no_tool(f"tool_choice: it needs `tools`{hosted}")
+            hosted = [name.removeprefix("tools.") for name in dict.fromkeys(self.left_out)]
+            why = f", and no pool can run {', '.join(hosted)[:200]}" if hosted else ""
+            raise _no_tool(f"tool_choice: it needs `tools`{why}")
         return names, mode
 
     def _allowed(self, choice: Choice) -> list[str]:

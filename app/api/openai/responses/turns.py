@@ -104,7 +104,7 @@ class _Turns:
     def _output(self, at: int, item: Item) -> None:
         call_id = next((self.called[name] for name in sorted(_names(item)) if name in self.called), None)
         if call_id is None and item["type"] not in OUTPUTS:
-            self.left_out.append(item["type"])
+            self.left_out.append(f"input.{item['type']}")
             return
         if call_id is None and at > self.newest:
             raise errors.no_tool_call(str(item["call_id"]))
@@ -121,7 +121,7 @@ class _Turns:
         made = _own_output(kind, item, self.left_out)
         known = bool(self.answered & _names(item)) and kind.endswith("_call")
         if not call_id or not (made or known):
-            self.left_out.append(kind)
+            self.left_out.append(f"input.{kind}")
             return
         name = flat(_text(item.get("name")) or kind.removesuffix("_call"), _text(item.get("server_label")) or None)
         self._call(call_id, name, _arguments(item), item)
