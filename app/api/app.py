@@ -24,12 +24,14 @@ from app.api.openai.completions import route as completions
 from app.api.openai.responses import route as responses
 from app.api.openapi import document
 from app.api.ops import health as ops
+from app.api.stored.compactions import Compactions
 from app.api.stored.idempotency import Idempotency
 from app.api.stored.responses import Responses
 from app.batches.service import BatchService
 from app.core import errors
 from app.core.errors import ApiError
 from app.core.ports import PortError
+from app.installation.secrets import one_process
 from app.pipeline.gateway import Gateway
 from app.tenancy.admin import AdminService
 
@@ -93,6 +95,8 @@ def create_app(
     app.state.told = dependencies.told
     app.state.idempotency = dependencies.idempotency
     app.state.responses = dependencies.responses
+    # Without a database nothing outlives the process, nor does what clients carry for it.
+    app.state.compactions = Compactions(dependencies.responses.sealer if dependencies.responses else one_process())
     for routes in (chat, completions, responses, messages, embeddings, moderations, tokenize, models, ops):
         app.include_router(routes.router)
     if dependencies.archive is not None:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, exists, insert, or_, select, tuple_
 
 from app.batches.model import OPEN, File, Owner
+from app.core.identifiers import known
 from app.db.schema import batches, files
 from app.db.store import Store
 
@@ -114,8 +115,8 @@ def put(connection: Connection, owner: Owner, file: File) -> None:
 
 
 def storable(text: str) -> str:
-    """What a caller sent, as a database takes it: PostgreSQL has no text with a NUL in it."""
-    return text.replace("\0", "")
+    """What a caller sent, as a database takes it: nothing is called by what is no id."""
+    return text if known(text) else ""
 
 
 def behind(query: Select[Any], table: Any, after: str | None, limit: int, *, newest_first: bool) -> Select[Any]:

@@ -98,6 +98,15 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         takes=(*CALL, "Cache-Control"),
         call=True,
     ),
+    ("POST", "/v1/responses/compact"): Operation(
+        "Sum a conversation up",
+        responses.CompactedResponse,
+        asked.ResponsesRequest,
+        {"model": "auto", "input": "Hello!"},
+        errors=POSTED,
+        takes=(*CALL, "Cache-Control"),
+        call=True,
+    ),
     ("POST", "/v1/responses/input_tokens"): Operation(
         "Count a response's input",
         responses.InputTokens,
