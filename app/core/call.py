@@ -66,7 +66,8 @@ class Call:
     times has one span, from its first start, as long as all of them together.
     screen: what the caller wants done with its own text when the moderator flags it: score | block; None: not judged.
     partition: where in the semantic cache its answer may be kept. trial: what the cache is unsure of and learns from.
-    messages: as the caller sent them; seen: as the engine sees them, set before the stages that answer.
+    messages: as the caller sent them; seen: as the engine sees them, set before the stages that answer. tools: the
+    names of the request's tools, as the engine sees them.
     traceparent: the caller's W3C trace header. decisions: what each stage decided; each stage writes its own.
     """
 
@@ -88,6 +89,7 @@ class Call:
     screen: str | None = None
     messages: tuple[Message, ...] = ()
     seen: tuple[Message, ...] = ()
+    tools: frozenset[str] = frozenset()
     question: str = ""
     prompt_tokens_low: int = 0
     prompt_tokens_high: int = 0

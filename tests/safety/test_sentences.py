@@ -1,0 +1,31 @@
+"""What of an answer is judged by itself: every new sentence, and nothing that was judged before."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.safety.sentences import LONGEST, sentences
+from tests.examples import examples
+
+
+def test_each_sentence_stands_alone() -> None:
+    assert ["Thank you!", "You fool.", "And so on"] == sentences("Thank you! You fool. And so on", 0)
+
+
+def test_lines_part_sentences_and_dots_in_numbers_do_not() -> None:
+    assert ["It is 3.14", "or so"] == sentences("It is 3.14\nor so", 0)
+
+
+def test_sentences_that_were_over_before_are_not_told_again() -> None:
+    assert ["You fool."] == sentences("Thank you! You fool.", len("Thank you! "))
+    assert ["Thank you!", "You fool."] == sentences("Thank you! You fool.", len("Thank y"))
+
+
+@settings(deadline=None, max_examples=examples(80))
+@given(st.text("ab .\n", max_size=900), st.integers(0, 900))
+def test_every_new_word_stands_in_some_piece_and_none_is_longer_than_the_longest(text: str, new: int) -> None:
+    found = sentences(text, new)
+    assert all(len(piece) <= LONGEST and piece in text for piece in found)
+    if not any(mark in text for mark in ".\n") and len(text[new:].strip()) > 4:
+        assert text.rstrip()[-20:].strip() in found[-1]
