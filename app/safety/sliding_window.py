@@ -72,7 +72,8 @@ class SlidingWindow:
         starts = range(0, max(1, len(whole) - self._overlap), step)
         windows = [whole[start : start + self._window] for start in starts]
         by_themselves = sentences(whole, len(left)) if not alternative(part) else []
-        return [*windows, *(one for one in by_themselves if len(one) <= self._window and one not in windows)]
+        there = {window.strip() for window in windows}
+        return [*windows, *(one for one in by_themselves if len(one) <= self._window and one not in there)]
 
     def release(self, *, alternatives: bool = True) -> list[Token]:
         """What `texts` last showed: one Token for the text, one for each tool call, in their order.
