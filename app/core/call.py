@@ -67,6 +67,7 @@ class Call:
     screen: what the caller wants done with its own text when the moderator flags it: score | block; None: not judged.
     partition: where in the semantic cache its answer may be kept. trial: what the cache is unsure of and learns from.
     messages, params: as the caller sent them; seen: as the engine sees them, set before the stages that answer.
+    tools: the names of the request's tools, as the engine sees them.
     told: what the engine counted, where that is not what is billed (`usage`). lost: pool and usage of engines that were
     given up. empty: the engine said nothing. cut: it told of more than can be. streamed: what it says is sent at once.
     traceparent: the caller's W3C trace header. decisions: what each stage decided; each stage writes its own.
@@ -92,6 +93,7 @@ class Call:
     messages: tuple[Message, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
     seen: tuple[Message, ...] = ()
+    tools: frozenset[str] = frozenset()
     question: str = ""
     prompt_tokens_low: int = 0
     prompt_tokens_high: int = 0

@@ -173,6 +173,12 @@ def content_filter() -> ApiError:
     return ApiError(400, "The answer was stopped by the output moderator.", code="content_filter")
 
 
+def engine_words(status: int) -> ApiError:
+    """An engine's error whose words may not be shown."""
+    message = "The model's engine refused this request. Its reason was withheld by the content filter."
+    return ApiError(status, message, code="engine_refused")
+
+
 def rate_limited(what: str, retry_after: int) -> ApiError:
     return ApiError(
         429,

@@ -26,6 +26,10 @@ TOLERANCE = 0.02
 PUBLISHED = "detoxify:"
 # What any toxicity model must tell apart, for models that bring no known scores of their own.
 CLEAN, TOXIC = "Thank you, that was very helpful.", "You are a stupid idiot and everyone hates you."
+# The model was taught on whole comments: a lone `You`, the first word of many a polite answer, it takes for an insult.
+CONTEXT = "Thank you. "
+FRAGMENT = 24
+_FRAGMENT = re.compile(r"\s*[^\W_]+['\u2019]?[^\W_]*(?:\s+[^\W_]+['\u2019]?[^\W_]*)?\s*")
 LONE = re.compile("[\ud800-\udfff]")  # surrogates that JSON may carry alone
 _RUDE = """
 asshole assholes bastard bastards bitch bitches cock coward cunt dick dickhead dumb dumbass faggot fool fuck fucked
@@ -82,20 +86,22 @@ class DetoxifyClassifier:
 
     async def score(self, texts: Sequence[str]) -> list[dict[str, float]]:
         """Return each text's labels, 0..1; 0 on every label for an empty text. No text is refused or cut off."""
-        pieces = await self._worker.run(self._pieces, list(texts))
-        scores = [dict.fromkeys(self.labels, 0.0) for _ in texts]
+        shown = _in_context(texts)
+        pieces = await self._worker.run(self._pieces, shown)
+        scores = [dict.fromkeys(self.labels, 0.0) for _ in shown]
         for at in range(0, len(pieces), BATCH):  # other calls get their turn between the windows of a long text
             batch = pieces[at : at + BATCH]
             _highest(scores, batch, await self._worker.run(self._predict, batch))
-        return scores
+        return _lower(texts, scores)
 
     def _score(self, texts: list[str]) -> list[dict[str, float]]:
         """The same in the worker's own thread."""
-        scores, pieces = [dict.fromkeys(self.labels, 0.0) for _ in texts], self._pieces(texts)
+        shown = _in_context(texts)
+        scores, pieces = [dict.fromkeys(self.labels, 0.0) for _ in shown], self._pieces(shown)
         for at in range(0, len(pieces), BATCH):
             batch = pieces[at : at + BATCH]
             _highest(scores, batch, self._predict(batch))
-        return scores
+        return _lower(texts, scores)
 
     def _pieces(self, texts: list[str]) -> list[Piece]:
         """What is scored, shortest first: a batch is padded to its longest."""
@@ -163,6 +169,23 @@ def _readings(text: str) -> list[str]:
         return []
     seen = plain(whole, RUDE)
     return [whole] if seen == whole or not seen.strip() else [whole, seen]
+
+
+def _in_context(texts: Sequence[str]) -> list[str]:
+    """The texts, and then each fragment of them once more behind CONTEXT."""
+    return [*texts, *(CONTEXT + text for text in texts if _is_fragment(text))]
+
+
+def _lower(texts: Sequence[str], scores: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Of a fragment each label's lower score: alone or in context."""
+    within = iter(scores[len(texts) :])
+    pairs = ((alone, next(within) if _is_fragment(text) else alone) for text, alone in zip(texts, scores, strict=False))
+    return [{label: min(alone[label], other[label]) for label in alone} for alone, other in pairs]
+
+
+def _is_fragment(text: str) -> bool:
+    """Whether it is the beginning of a sentence, too short to tell."""
+    return len(text) <= FRAGMENT and bool(_FRAGMENT.fullmatch(text))
 
 
 def _highest(scores: list[dict[str, float]], batch: Sequence[Piece], found: Sequence[dict[str, float]]) -> None:

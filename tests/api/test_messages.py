@@ -200,7 +200,7 @@ def test_a_text_streams_in_anthropics_order(url: str) -> None:
 def test_tools_stream_as_blocks_of_their_own(url: str, kit: Kit) -> None:
     long = json.dumps({"city": "Paris", "why": "because it rains there now and then, " * 30})
     kit.engines["a"].tools = [("weather", long), ("time", "{}")]
-    told = streamed(url, tools=[WEATHER])
+    told = streamed(url, tools=[WEATHER, WEATHER | {"name": "time"}])
     block = ["content_block_start", "content_block_delta", "content_block_stop"]
     names = [name for name, _ in itertools.groupby(name for name, _ in told)]
     assert ["message_start", "ping", *block, *block, "message_delta", "message_stop"] == names

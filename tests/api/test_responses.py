@@ -243,7 +243,7 @@ def test_a_stream_begins_empty_and_ends_with_the_whole_response(url: str) -> Non
 def test_tool_calls_stream_one_after_the_other_in_openais_order(url: str, kit: Kit) -> None:
     long = json.dumps({"city": "Paris", "why": "because it rains there now and then, " * 30})
     kit.engines["a"].tools = [("weather", long), ("time", "{}")]
-    told = streamed(url, tools=[WEATHER])
+    told = streamed(url, tools=[WEATHER, WEATHER | {"name": "time"}])
     one = [
         "response.output_item.added",
         "response.function_call_arguments.delta",
