@@ -82,7 +82,9 @@ class Fleet:
         return len(self._queue) + sum(one.ongoing for one in self._replicas)
 
     def submit(self, job: Job) -> bool:
-        """Take a job on; False: the queue is full."""
+        """Take a job on; False: the queue is full, or no replica is there or will be."""
+        if not self._size.replicas and self._size.autoscale is None:
+            return False
         if self._size.autoscale is not None and self._size.autoscale.policy == "work":
             self._arrived.append((self._env.now, self._work(job)))
         if len(self._queue) >= self._size.max_queued and self._pick(job) is None:

@@ -49,7 +49,6 @@ class Assumptions:
     upstream_token_s: float = 0.015
     target_first_s: float = 2.0
     target_gap_s: float = 0.1
-    judged: bool = True
     seed: int = 1
 
 
@@ -133,7 +132,7 @@ def scenario(config: Config, assumed: Assumptions, profiles: Mapping[str, Profil
         "as configured",
         pools,
         tuple(_tier(name, tier) for name, tier in tiers),
-        dict(_judges(config)) if assumed.judged else {},
+        {} if measured_through(pools) else dict(_judges(config)),
         replace(assumed, shares=_shares(assumed, dict(tiers), policy.route.drift.shares)),
         policy.route.long_context,
         long_tier,
@@ -145,6 +144,11 @@ def scenario(config: Config, assumed: Assumptions, profiles: Mapping[str, Profil
         policy.generate.recoveries,
         "recall" in policy.stages,
     )
+
+
+def measured_through(pools: Mapping[str, PoolPlan]) -> bool:
+    """Whether a profile was measured through the graph: then the judges' time is in it, and not counted again."""
+    return any(pool.profile is not None and pool.profile.overhead_s > 0 for pool in pools.values())
 
 
 def profile_of(name: str, pool: Any, profiles: Mapping[str, Profile], gpu: str | None = None) -> Profile:

@@ -99,8 +99,6 @@ class Graph:
         self._overheads = {p.name: Station(p.profile.overhead_servers) for p in scenario.pools.values() if p.profile}
         self._in_flight = 0
         self._luck = draws(calls, scenario.assumed.seed)
-        shares = scenario.assumed.shares
-        self._edges = list(accumulate(shares.get(tier.name, 0.0) for tier in scenario.tiers))
 
     def arrivals(self, trace: Sequence[Arrival]) -> Steps:
         """Start every call at its time."""
@@ -121,7 +119,7 @@ class Graph:
         }
 
     def _call(self, one: Arrival, luck: Draws) -> Steps:
-        began, tier = self._env.now, self._tier(one, luck)
+        began, tier = self._env.now, tier_of(self._plan, one, luck.tier)
         if self._in_flight >= self._plan.max_in_flight:
             self._end(Row(tier.name, None, "shed", "gateway", 0.0, 0.0, 0.0, one.prompt_tokens, 0, 0))
             return
@@ -158,20 +156,6 @@ class Graph:
     def _pass(self, judge: str, at: float, tokens: int) -> float:
         station = self.stations.get(judge)
         return at if station is None else station.leave(at, self._plan.judges[judge].cost.seconds(tokens))
-
-    def _tier(self, one: Arrival, luck: Draws) -> TierPlan:
-        tiers, assumed = self._plan.tiers, self._plan.assumed
-        if not assumed.routing:
-            return tiers[-1]
-        if assumed.scores:
-            score = assumed.scores[int(luck.tier * len(assumed.scores))]
-            number = max(i for i, tier in enumerate(tiers) if not i or score >= tier.min_complexity)
-        else:
-            number = next((i for i, edge in enumerate(self._edges) if luck.tier < edge), len(tiers) - 1)
-        if self._plan.long_tier and one.prompt_tokens >= self._plan.long_context:
-            least = next(i for i, tier in enumerate(tiers) if tier.name == self._plan.long_tier)
-            number = max(number, least)
-        return tiers[number]
 
     def _generate(self, one: Arrival, tier: TierPlan, luck: Draws, began: float, judged_at: float) -> Steps:
         served, used = Served("too long"), None
@@ -241,6 +225,22 @@ class Graph:
         expires = self._env.now + self._plan.first_token_s
         blocks = one.blocks if self._plan.assumed.prefix_share else None
         return Job(one.prompt_tokens, one.output_tokens, blocks, cached, expires, self._env.event())
+
+
+def tier_of(plan: Scenario, one: Arrival, luck: float) -> TierPlan:
+    """The tier that a call takes: by the shares or by scores, and not below that of long prompts."""
+    tiers, assumed = plan.tiers, plan.assumed
+    if not assumed.routing:
+        return tiers[-1]
+    if assumed.scores:
+        score = assumed.scores[int(luck * len(assumed.scores))]
+        number = max(i for i, tier in enumerate(tiers) if not i or score >= tier.min_complexity)
+    else:
+        edges = accumulate(assumed.shares.get(tier.name, 0.0) for tier in tiers)
+        number = next((i for i, edge in enumerate(edges) if luck < edge), len(tiers) - 1)
+    if plan.long_tier and one.prompt_tokens >= plan.long_context:
+        number = max(number, next(i for i, tier in enumerate(tiers) if tier.name == plan.long_tier))
+    return tiers[number]
 
 
 def order(weights: Any, luck: float) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import defaultdict
 
@@ -42,9 +43,8 @@ class Station:
 
     def leave(self, at: float, service_s: float) -> float:
         """When a call that comes at `at` has been served."""
-        soonest = min(range(len(self._free)), key=self._free.__getitem__)
-        end = max(at, self._free[soonest]) + service_s
-        self._free[soonest] = end
+        end = max(at, self._free[0]) + service_s
+        heapq.heapreplace(self._free, end)
         self.busy_s += service_s
         return end
 
