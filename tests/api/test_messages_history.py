@@ -147,7 +147,7 @@ def test_system_blocks_and_system_turns_become_one_system_turn_and_parts_of_the_
         ("system", "You are an agent."),
         ("user", "hi"),
         ("assistant", "yes?"),
-        ("user", "<system-reminder>\n5000 left\n</system-reminder>\ngo on"),
+        ("user", "<system>\n5000 left\n</system>\ngo on"),
     ] == read(kit)
 
 
