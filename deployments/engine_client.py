@@ -22,6 +22,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from app.core.events import Token, ToolDelta, Usage
 from app.core.ports import REPLICA_LOST, EngineError
 from app.engines.openai_stream import STREAM_OPTIONS, completion_params
+from app.engines.vllm_params import for_vllm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -39,7 +40,8 @@ PARAMS = frozenset(
         *("max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "stop", "seed", "logprobs"),
         *("top_logprobs", "presence_penalty", "frequency_penalty", "logit_bias", "response_format", "tools"),
         *("tool_choice", "parallel_tool_calls", "reasoning_effort", "top_k", "min_p", "min_tokens"),
-        *("repetition_penalty", "ignore_eos", "stop_token_ids"),
+        *("repetition_penalty", "ignore_eos", "stop_token_ids", "structured_outputs", "chat_template_kwargs"),
+        *("skip_special_tokens", "include_stop_str_in_output"),
     }
 )
 LATER = 1
@@ -142,7 +144,7 @@ class ServeEngine:
         return True
 
     def _chat(self, request: Generation) -> Chat:
-        params = {k: v for k, v in request.params.items() if v is not None and k in PARAMS}
+        params = for_vllm({k: v for k, v in request.params.items() if v is not None and k in PARAMS})
         params |= {"stream": True, "stream_options": STREAM_OPTIONS, "request_id": request.call_id}
         if request.salt and self._salted:
             params["cache_salt"] = request.salt

@@ -37,6 +37,9 @@ ENGINE_CPU: dict[str, Any] = {
     # Only whole blocks are found again in the prefix cache; by default, on a CPU, a block is 128 tokens.
     "block_size": 32,
 }
+# A small model fills the free space between two fields of JSON with blanks until its tokens are used up. Compact JSON
+# is only written by a backend that is named; "auto" may pick one that cannot.
+STRUCTURED = {"backend": "xgrammar", "disable_any_whitespace": True}
 # Seconds. A dead replica is replaced at the next check; Serve's default is 10.
 HEALTH_PERIOD = 2
 PREFIX_ROUTER = "deployments.router.PrefixRouter"
@@ -108,6 +111,7 @@ def llm_config(
         "max_model_len": pool.max_context,
         "enable_prompt_tokens_details": True,
         "scheduling_policy": "priority",  # or a batch's requests would stand before a person's
+        **_structured(pool),
         **(ENGINE_CPU if cpu else {}),
         **engine_kwargs,
         **pool.engine_kwargs,
@@ -131,6 +135,11 @@ def llm_config(
         callback_config={"callback_class": "deployments.vllm_server.LocalModel"} if local else {},
         runtime_env={"env_vars": env},
     )
+
+
+def _structured(pool: VllmPool) -> dict[str, Any]:
+    """Compact JSON; not with a reasoning parser, whose name vLLM can only write into a config that is no dict."""
+    return {} if "reasoning_parser" in pool.engine_kwargs else {"structured_outputs_config": STRUCTURED}
 
 
 def _placement(pool: VllmPool, scale: Scale) -> dict[str, Any] | None:

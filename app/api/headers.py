@@ -101,6 +101,7 @@ class Stamp:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
+        scope.setdefault("state", {})
         request_id = _sent(scope, b"x-request-id") or f"req_{secrets.token_hex(16)}"
         served = REQUEST_ID.set(request_id)
         client_id = _sent(scope, b"x-client-request-id")
@@ -117,6 +118,8 @@ class Stamp:
                 if client_id:
                     headers["x-client-request-id"] = client_id
                 headers["openai-version"] = VERSION
+                if ignored := scope["state"].get("ignored"):
+                    headers["x-penstock-ignored"] = ignored
                 headers["openai-processing-ms"] = str(round((time.perf_counter() - started) * 1000))
             await send(message)
 

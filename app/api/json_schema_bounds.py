@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, NoReturn
+from urllib.parse import unquote
 
 import orjson
 from pydantic import AfterValidator
+
+from app.api.bounds import MAX_IDENTIFIER
+from app.api.json_schema_shape import fault_of
 
 MAX_BYTES = 256 * 1024
 """Of one schema as JSON. OpenAI: 120,000 characters of names and values."""
@@ -226,7 +230,7 @@ def _number(key: str, value: float, place: str) -> None:
 
 def _steps(reference: str) -> Iterator[str]:
     for part in reference.split("/")[1:]:
-        yield part.replace("~1", "/").replace("~0", "~")
+        yield unquote(part).replace("~1", "/").replace("~0", "~")
 
 
 def _refuse(path: str, why: str) -> NoReturn:
@@ -244,22 +248,52 @@ def bounded(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
+def bounded_pattern(pattern: str) -> str:
+    """A regular expression for itself. Raises ValueError: it is over a bound, or none."""
+    _Bounds({"pattern": pattern}).check()
+    compiled({"pattern": pattern})
+    return pattern
+
+
 def bounded_format(value: dict[str, Any]) -> dict[str, Any]:
     """Chat's `response_format`, of a known type and with a schema where it needs one. Raises ValueError."""
     kind = value.get("type")
     if kind in ("text", "json_object"):  # no set: what was sent may have no hash
-        return value
+        return {"type": kind}
     if kind != "json_schema":
         msg = "`type` must be `text`, `json_object` or `json_schema`"
         raise ValueError(msg)
     about = value.get("json_schema")
     schema = about.get("schema") if isinstance(about, dict) else None
-    if not isinstance(schema, dict):
+    if not isinstance(about, dict) or not isinstance(schema, dict):
         msg = "a format of type `json_schema` needs `json_schema` with an object `schema`"
         raise ValueError(msg)  # noqa: TRY004 - pydantic turns only a ValueError into a fault
-    bounded({name: one for name, one in (about or {}).items() if name != "schema"})
-    bounded(schema)
-    return value
+    _named(about)
+    bounded({name: one for name, one in about.items() if name != "schema"})
+    compiled(bounded(schema))
+    known = ("name", "description", "schema", "strict")
+    return {"type": kind, "json_schema": {name: about[name] for name in known if about.get(name) is not None}}
+
+
+def _named(about: Mapping[str, Any]) -> None:
+    """What stands beside the schema of a format."""
+    name = about.get("name")
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_IDENTIFIER:
+        msg = f"`json_schema.name` must be a string of 1 to {MAX_IDENTIFIER} characters"
+        raise ValueError(msg)
+    if not isinstance(about.get("strict"), bool | None):
+        msg = "`json_schema.strict` must be true or false"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic turns only a ValueError into a fault
+    if not isinstance(about.get("description"), str | None):
+        msg = "`json_schema.description` must be a string"
+        raise ValueError(msg)  # noqa: TRY004 - as above
+
+
+def compiled(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema that an engine will compile. Raises ValueError: it is none."""
+    if why := fault_of(schema):
+        raise ValueError(why)
+    return schema
 
 
 JsonSchema = Annotated[dict[str, Any], AfterValidator(bounded)]

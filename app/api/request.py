@@ -6,7 +6,7 @@ routes -> [here] -> auth, body, idempotency; the route's own part -> Posted.open
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -41,6 +41,8 @@ class Posted:
 
         screen: as Call.screen. Raises ApiError (503).
         """
+        if self.gateway.policy.generate.clamp:
+            prompt = replace(prompt, clamps=True)
         caching = self.request.headers.get("cache-control", "")
         return self.gateway.open(
             self.who,

@@ -12,6 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from app.api.body import expanded
 from app.batches.blobs import Sink
 from app.core import errors
 
@@ -90,12 +91,12 @@ class Form:
 
 
 async def receive(request: Request, sink: Sink, limit: int) -> Upload:
-    """Stream the part `file` into `sink`. limit: its most bytes. Raises ApiError (400, 413)."""
+    """Stream the part `file` into `sink`. limit: its most bytes. Raises ApiError (400, 413, 415)."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit + SLACK:
         raise errors.file_too_large(limit)
     form, upload = Form(request.headers.get("content-type", "")), Upload()
-    async for data in request.stream():
+    async for data in expanded(request):
         for part, piece in form.feed(data):
             if part.name == "file" and part.filename is not None:
                 await _file(upload, part, piece, sink)

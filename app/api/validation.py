@@ -5,21 +5,37 @@ A path is spelt as OpenAI spells it: `input[0].content[1].text`.
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from app.core import errors
 from app.core.errors import ApiError
+from app.core.loose_json import loads
 
 T = TypeVar("T", bound=BaseModel)
+TAGS = frozenset({"union_tag_invalid", "union_tag_not_found"})
+"""Faults of an object whose `type` says which it is."""
+WORDS = {
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "should be an object"),
+    "list_type": "should be a list",
+    "string_type": "should be a string",
+    "bool_type": "should be true or false",
+    "float_type": "should be a number",
+    **dict.fromkeys(("int_type", "int_from_float"), "should be a whole number"),
+    **dict.fromkeys(("int_parsing", "int_parsing_size"), "should be a whole number of fewer digits"),
+}
+"""By pydantic's names of its faults: what its own sentences say in words of Python."""
+_COUNTED = re.compile(r"(?: after validation)?, not (?:\d+|more)$")
 
 
 def load(body: bytes) -> dict[str, Any]:
     """The body's JSON object. Raises ApiError (400)."""
     try:
-        data = orjson.loads(body)
+        data = loads(body)
     except orjson.JSONDecodeError as error:
         raise errors.malformed(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     if not isinstance(data, dict):
@@ -45,10 +61,21 @@ def explain(error: ValidationError, data: dict[str, Any]) -> ApiError:
         return errors.bad_request(f"Missing required parameter: '{path}'.", path, "missing_required_parameter")
     if fault["type"] == "extra_forbidden":
         return errors.bad_request(f"Unknown parameter: '{path}'.", path, "unknown_parameter")
+    if fault["type"] in TAGS:
+        path = f"{path}.type" if path else "type"
     kind = "invalid_type" if fault["type"].endswith("_type") else "invalid_value"
-    said = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     where = f" for '{path}'" if path else ""
-    return errors.bad_request(f"Invalid value{where}: {said}.", path or None, kind)
+    return errors.bad_request(f"Invalid value{where}: {_said(fault)}.", path or None, kind)
+
+
+def _said(fault: ErrorDetails) -> str:
+    """What should stand there, in the words of JSON."""
+    if fault["type"] in TAGS:
+        return f"should be one of {fault['ctx']['expected_tags']}" if "expected_tags" in fault["ctx"] else "is missing"
+    if fault["type"] in WORDS:
+        return WORDS[fault["type"]]
+    said = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return _COUNTED.sub("", said)
 
 
 def _path(loc: tuple[int | str, ...], data: Any, *, missing: bool) -> str:

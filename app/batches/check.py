@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from typing import Any
+from unicodedata import category
 
 import orjson
 
 from app.batches.model import Entry, Problem
 from app.batches.scheduling import MESSAGES
+from app.core.loose_json import loads
 
 LONGEST = 8_000_000
 """Bytes of one line."""
@@ -98,7 +100,7 @@ class Checker:
         if len(line) > LONGEST:
             return self._problem("line_too_long", f"The line has more than {LONGEST:,} bytes.")
         try:
-            task = orjson.loads(line)
+            task = loads(line)
         except orjson.JSONDecodeError as error:
             return self._problem("invalid_json_line", f"The line is not valid JSON: {error.msg}.")
         if not isinstance(task, dict):
@@ -109,13 +111,14 @@ class Checker:
         name = task.get("custom_id")
         if name is None:
             return self._problem("missing_required_parameter", "Missing required parameter: 'custom_id'.", "custom_id")
-        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_ID or not name.isprintable():
-            said = f"'custom_id' must be a string of 1 to {LONGEST_ID} printable characters."
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_ID or any(map(_breaks_lines, name)):
+            said = f"'custom_id' must be a string of 1 to {LONGEST_ID} characters, none of them a control character."
             return self._problem("invalid_custom_id", said, "custom_id")
         if name in self._seen:
             said = f"The custom_id '{name}' was used by another line of this file."
             return self._problem("duplicate_custom_id", said, "custom_id")
-        if task.get("method") != "POST":
+        method = task.get("method")
+        if not isinstance(method, str) or method.upper() != "POST":
             return self._problem("invalid_method", "'method' must be 'POST'.", "method")
         if task.get("url") != self._endpoint:
             said = f"'url' must be the batch's endpoint, '{self._endpoint}'."
@@ -139,3 +142,8 @@ class Checker:
 
     def _problem(self, code: str, message: str, param: str | None = None) -> Problem:
         return Problem(code, message, param, self._number)
+
+
+def _breaks_lines(char: str) -> bool:
+    """Whether a character would end a line, or is another control character."""
+    return category(char) in ("Cc", "Zl", "Zp")

@@ -20,6 +20,7 @@ from app.batches.model import InputLine, Job, LineAnswer, Order, State
 from app.batches.output import Output
 from app.batches.queue import Work
 from app.batches.scheduling import narrower, pause, serial, wider
+from app.core.loose_json import loads
 from app.core.ports import PortError
 
 log = logging.getLogger(__name__)
@@ -165,7 +166,7 @@ class Worker:
 
     async def _order(self, line: InputLine) -> Order:
         text = await self._blobs.read(line.blob, line.start, line.size)
-        body = orjson.dumps(orjson.loads(text)["body"])
+        body = orjson.dumps(loads(text)["body"])
         return Order(serial(line.batch, line.number, line.attempt), line.key_id, line.endpoint, body)
 
     # -- a batch's input and output ------------------------------------------------------------------

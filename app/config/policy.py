@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from app.config.alerts import Alerts, IpLimits, Observability
+from app.config.api import Api
 from app.config.base import Strict, choose
 from app.config.batches import Batches
 from app.config.cache import CachePolicy
@@ -121,6 +122,8 @@ class Generate(Strict):
 
     recoveries: how often an answer may lose its engine after the first token and be continued by another.
     keep_alive: a stream that has nothing to say for so long sends a comment, so that nothing on the way closes it.
+    clamp: `max_tokens` of a chat or completion above what the key and the pool allow is lowered, and
+    `x-penstock-max-tokens` says to what, where else it is refused; on /v1/messages it always is.
     """
 
     deadline: Annotated[float, Field(gt=0)] = 300
@@ -129,6 +132,7 @@ class Generate(Strict):
     cooldown: Annotated[float, Field(ge=0)] = 10
     recoveries: Annotated[int, Field(ge=0)] = 2
     keep_alive: Annotated[float, Field(gt=0)] = 15
+    clamp: bool = False
 
 
 class Moderate(Strict):
@@ -178,6 +182,10 @@ class Policy(Strict):
     """How the graph decides. The Gateway's `user_config`: a change reaches running replicas, nothing restarts."""
 
     stages: list[str] = Field(default_factory=lambda: list(STAGES))
+    api: Api = Api()
+    aliases: dict[str, str] = Field(
+        default_factory=dict, description="other names of models; `*` stands for anything: `claude-*: large`"
+    )
     admit: Admit = Admit()
     scrub: Scrub = Scrub()
     guard: Guard = Guard()

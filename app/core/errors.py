@@ -65,6 +65,15 @@ def body_too_large(limit: int) -> ApiError:
     return ApiError(413, f"The request body is larger than the limit of {limit:,} bytes.", code="request_too_large")
 
 
+def unknown_encoding(said: str, known: Iterable[str]) -> ApiError:
+    why = f"The content encoding '{said}' is not supported. Send the body as it is, or as one of: {', '.join(known)}."
+    return ApiError(415, why, code="unsupported_encoding", headers={"accept-encoding": ", ".join(known)})
+
+
+def broken_encoding(name: str) -> ApiError:
+    return bad_request(f"The request body is no whole {name} stream.", code="invalid_encoding")
+
+
 def missing_key() -> ApiError:
     return ApiError(
         401,
@@ -84,6 +93,16 @@ def route_not_found(method: str, path: str) -> ApiError:
 
 def method_not_allowed(method: str, path: str) -> ApiError:
     return ApiError(405, f"Not allowed to {method} on {path}.", code="method_not_allowed")
+
+
+def origin_not_allowed() -> ApiError:
+    why = "Pages of this origin may not call this API. Ask your admin to add it to `api.origins`."
+    return ApiError(403, why, type="permission_error", code="origin_not_allowed")
+
+
+def no_such_task(path: str) -> ApiError:
+    why = f"{path}: this installation ranks no documents. Compare vectors of /v1/embeddings instead."
+    return ApiError(404, why, code="unsupported_endpoint")
 
 
 def model_not_found(model: str, choices: Iterable[str]) -> ApiError:
@@ -246,10 +265,10 @@ def region_not_allowed(regions: Iterable[str]) -> ApiError:
     )
 
 
-def too_many_tokens(limit: int) -> ApiError:
+def too_many_tokens(limit: int, param: str = "max_completion_tokens") -> ApiError:
     return bad_request(
-        f"This API key may ask for at most {limit} output tokens. Lower `max_completion_tokens`.",
-        param="max_completion_tokens",
+        f"This API key may ask for at most {limit} output tokens. Lower `{param}`.",
+        param=param,
         code="invalid_value",
     )
 

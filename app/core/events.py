@@ -28,9 +28,10 @@ class Message:
 
     @classmethod
     def of(cls, role: str, parts: Sequence[str], extra: Mapping[str, Any] | None = None) -> Message:
-        """A turn that came in parts."""
-        breaks = tuple(accumulate(map(len, parts[:-1])))
-        return cls(role, "".join(parts), extra or {}, breaks)
+        """A turn that came in parts: each begins a line of its own, and an empty one is none."""
+        said = [part for part in parts if part]
+        breaks = tuple(accumulate(len(part) + 1 for part in said[:-1]))
+        return cls(role, "\n".join(said), extra or {}, breaks)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -60,7 +61,8 @@ class Prompt:
     model: `auto`, a tier's name or a pool's model id. raw: the one message's text is the engine's whole prompt, to be
     continued as it stands (the legacy completions API). task: `generate` an answer, or `embed` or `classify` each
     message, which needs no engine. version: of the caller's prompt, in the caller's words (`metadata.prompt_version`):
-    a new one finds nothing in the semantic cache of what the old one left there.
+    a new one finds nothing in the semantic cache of what the old one left there. end_user: of the caller, as named in
+    the request; `""`: none is. fields: a digest of what the request asks for beside its texts, unknown fields as well.
     clamps: `max_tokens` above what the key and the pool allow is lowered, not refused. resume: the last message is an
     assistant's, and the answer goes on with it.
     """
@@ -73,6 +75,8 @@ class Prompt:
     raw: bool = False
     task: str = "generate"
     version: str = ""
+    end_user: str = ""
+    fields: str = ""
 
     @property
     def choices(self) -> int:

@@ -99,10 +99,10 @@ def test_logprobs_come_back_for_every_token(client: openai.OpenAI) -> None:
 
 
 def test_content_parts_and_the_developer_role_are_taken(client: openai.OpenAI, kit: Kit) -> None:
-    parts = [{"type": "text", "text": "Hello "}, {"type": "text", "text": "parts"}]
+    parts = [{"type": "text", "text": "Hello"}, {"type": "text", "text": "parts"}]
     messages = [{"role": "developer", "content": "be brief"}, {"role": "user", "content": parts}]
     answer = client.chat.completions.create(model="auto", messages=messages)  # type: ignore[arg-type]
-    assert answer.choices[0].message.content == "You said: Hello parts"
+    assert answer.choices[0].message.content == "You said: Hello\nparts"
     assert [m.role for m in kit.engines["a"].requests[0].messages] == ["system", "user"]
 
 

@@ -88,17 +88,17 @@ def test_a_whole_message_has_its_text_usage_model_and_reason(client: anthropic.A
 
 
 def test_system_and_blocks_become_the_stages_messages(client: anthropic.Anthropic, kit: Kit) -> None:
-    text = {"type": "text", "text": "Two ", "cache_control": {"type": "ephemeral"}}
+    text = {"type": "text", "text": "Two", "cache_control": {"type": "ephemeral"}}
     turns: Any = [
         {"role": "user", "content": "One"},
         says("assistant", text, {"type": "text", "text": "three"}),
         {"role": "user", "content": "Four"},
     ]
-    system: Any = [{"type": "text", "text": "Be "}, {"type": "text", "text": "brief"}]
+    system: Any = [{"type": "text", "text": "Be"}, {"type": "text", "text": "brief"}]
     client.messages.create(model="small", max_tokens=9, messages=turns, system=system)
     client.messages.create(model="small", max_tokens=9, messages=turns[:1], system="Be kind")
     first, second = ([(m.role, m.text) for m in request.messages] for request in kit.engines["a"].requests)
-    assert [("system", "Be brief"), ("user", "One"), ("assistant", "Two three"), ("user", "Four")] == first
+    assert [("system", "Be\nbrief"), ("user", "One"), ("assistant", "Two\nthree"), ("user", "Four")] == first
     assert [("system", "Be kind"), ("user", "One")] == second
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,3 +78,24 @@ def test_reading_ends_after_many_faults() -> None:
 
 def test_a_model_that_is_left_out_is_the_routes_to_refuse_and_a_stream_that_is_false_is_none() -> None:
     assert [] == checked(text(body={"messages": [], "stream": False})).problems
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\xef\xbb\xbf" + text(),
+        text() + b"\r",
+        text(method="post"),
+        text("a\u00a0b"),
+        text().replace(b'"a"', b'"a\\ud83d"'),
+    ],
+)
+def test_a_line_as_spreadsheets_and_editors_write_it_is_read(line: bytes) -> None:
+    checker = checked(line)
+    assert [] == checker.problems
+    assert 1 == len(checker.entries)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\0", "a\u2028b", "\x85"])
+def test_a_custom_id_that_would_break_a_line_is_told(name: str) -> None:
+    assert ["invalid_custom_id"] == [problem.code for problem in checked(text(name)).problems]

@@ -21,6 +21,7 @@ from app.api.ignored import unknown_fields
 from app.api.json_schema_bounds import JsonSchema
 from app.api.openai.wire import Wire
 from app.api.validation import fit, load
+from app.api.whose import Identified
 from app.core.events import Prompt
 
 
@@ -67,7 +68,7 @@ class Metadata(Wire):
     user_id: EndUser | None = None
 
 
-class Counted(Wire):
+class Counted(Identified):
     """`POST /v1/messages/count_tokens`: what of a request is read by the model.
 
     thinking: a model that does not think ignores it, whatever it says.
@@ -114,7 +115,7 @@ class Counted(Wire):
         history = History(names)
         messages = history.messages(self.system, self.messages)
         goes_on = self.messages[-1].role == "assistant" and messages[-1].role == "assistant"
-        prompt = Prompt(messages, self.model, self.params(names), clamps=True, resume=goes_on)
+        prompt = Prompt(messages, self.model, self.params(names), clamps=True, resume=goes_on, **self.identity)
         return Read(prompt, names, (*self._unused(), *history.ignored))
 
     def params(self, names: Names) -> dict[str, Any]:

@@ -9,10 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.bounds import (
-    Identifier,
-    Prose,
-)
+from app.api.bounds import MAX_IDENTIFIER, Identifier, Prose
 from app.api.json_schema_bounds import JsonSchema
 
 VERSION = "prompt_version"
@@ -45,14 +42,19 @@ class ToolCall(Wire):
 class FunctionTool(Wire):
     """A function that the model may call. parameters: a JSON Schema."""
 
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+    name: Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER, pattern=r"^[A-Za-z0-9_.:-]+$")]
     description: Prose | None = None
     parameters: JsonSchema | None = None
     strict: bool | None = None
 
+    def chat(self) -> dict[str, Any]:
+        """As engines take it. What is not to be strict is as if nothing had been said: engines differ on that."""
+        said = self.model_dump(exclude_none=True)
+        return said if self.strict else {name: value for name, value in said.items() if name != "strict"}
+
 
 class Tool(Wire):
-    """One of `tools`."""
+    """A function among `tools`."""
 
     type: Literal["function"]
     function: FunctionTool

@@ -77,7 +77,8 @@ class Admit:
             call.max_completion = min(filter(None, most))
             call.clamped = call.max_completion if call.max_completion < asked else None
         longest = call.prompt_tokens_low if prompt.task == "generate" else max(counts, default=0)
-        return self._terms(call, longest) or await self._reserve(call)
+        asked_by = "max_tokens" if "max_tokens" in prompt.params else "max_completion_tokens"
+        return self._terms(call, longest, asked_by) or await self._reserve(call)
 
     def _longest(self, prompt: Prompt) -> int:
         """Tokens that the largest pool holds which may answer; 0: no pool does (an encoder, a moderator)."""
@@ -92,13 +93,15 @@ class Admit:
             return [self._count(text) for text in texts]
         return await asyncio.to_thread(lambda: [self._count(text) for text in texts])
 
-    def _terms(self, call: Call, longest: int) -> ApiError | None:
-        """What the key may not ask for at all. longest: tokens that one model reads at once."""
+    def _terms(self, call: Call, longest: int, asked_by: str) -> ApiError | None:
+        """What the key may not ask for at all. longest: tokens that one model reads at once. asked_by: the field by
+        which the caller limits the answer.
+        """
         who = call.who
         if who.models is not None and call.model not in who.models:
             return self._deny(call, "model", errors.model_not_allowed(call.model, who.models))
         if who.max_output_tokens and call.max_completion > who.max_output_tokens:
-            return self._deny(call, "max_output_tokens", errors.too_many_tokens(who.max_output_tokens))
+            return self._deny(call, "max_output_tokens", errors.too_many_tokens(who.max_output_tokens, asked_by))
         if who.context_length and longest > who.context_length:
             too_long = errors.context_length(who.context_length, longest)
             return self._deny(call, "context_length", too_long)

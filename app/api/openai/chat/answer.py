@@ -11,6 +11,7 @@ from starlette.types import Send
 
 from app.api.answer import CallResponse, Choice, collect, send_error, send_json, usage_body
 from app.api.headers import of_call
+from app.api.openai.chat.tools import CustomCalls, told
 from app.api.sse import EventStream, Piece
 from app.core.call import Call
 from app.core.errors import ApiError
@@ -20,7 +21,13 @@ from app.pipeline.gateway import Gateway
 
 
 class ChatAnswer(CallResponse):
-    """`chat.completion`: the whole answer as one JSON object."""
+    """`chat.completion`: the whole answer as one JSON object. custom_tools: names of tools that take text."""
+
+    def __init__(
+        self, gateway: Gateway, call: Call, events: Events, *, custom_tools: frozenset[str] = frozenset()
+    ) -> None:
+        super().__init__(gateway, call, events)
+        self._custom = custom_tools
 
     async def _run(self, send: Send) -> None:
         choices = await collect(self.events)
@@ -38,7 +45,7 @@ class ChatAnswer(CallResponse):
             "choices": [
                 {
                     "index": index,
-                    "message": _message(choice),
+                    "message": _message(choice, self._custom),
                     "logprobs": {"content": choice.logprobs, "refusal": None} if choice.logprobs else None,
                     "finish_reason": choice.finish_reason or "stop",
                 }
@@ -51,18 +58,27 @@ class ChatAnswer(CallResponse):
         }
 
 
-def _message(choice: Choice) -> dict[str, Any]:
+def _message(choice: Choice, custom: frozenset[str]) -> dict[str, Any]:
     message = {"role": "assistant", "content": choice.text, "refusal": None}
-    calls = choice.tool_calls
+    calls = [told(call, custom) for call in choice.tool_calls]
     return {**message, "content": choice.text or None, "tool_calls": calls} if calls else message
 
 
 class ChatStream(EventStream):
-    """`chat.completion.chunk` events."""
+    """`chat.completion.chunk` events. custom_tools: as ChatAnswer's; a call of one is sent whole, at its end."""
 
-    def __init__(self, gateway: Gateway, call: Call, events: Events, *, include_usage: bool) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        call: Call,
+        events: Events,
+        *,
+        include_usage: bool,
+        custom_tools: frozenset[str] = frozenset(),
+    ) -> None:
         super().__init__(gateway, call, events)
         self._include_usage = include_usage
+        self._calls = CustomCalls(custom_tools)
         self._opened: set[int] = set()
 
     @cached_property
@@ -88,11 +104,17 @@ class ChatStream(EventStream):
         if event.choice not in self._opened:
             self._opened.add(event.choice)
             body = self._delta(event.choice, {"role": "assistant", "content": "", "refusal": None})
+        if event.finish_reason:
+            body += self._tools(event.choice, self._calls.ended(event.choice))
         if event.tool is not None:
-            body += self._delta(event.choice, {"tool_calls": [_tool_delta(event.tool)]})
+            held = self._calls.holds(event.choice, event.tool)
+            body += self._tools(event.choice, [] if held else [_tool_delta(event.tool)])
         elif event.text or event.logprobs:
             body += self._delta(event.choice, {"content": event.text}, logprobs=event.logprobs)
         return body + (self._delta(event.choice, {}, finish=event.finish_reason) if event.finish_reason else b"")
+
+    def _tools(self, index: int, calls: list[dict[str, Any]]) -> bytes:
+        return self._delta(index, {"tool_calls": calls}) if calls else b""
 
     def _delta(self, index: int, delta: dict[str, Any], *, logprobs: Any = None, finish: str | None = None) -> bytes:
         choice = {

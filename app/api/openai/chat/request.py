@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 
 from app.api.bounds import (
     MAX_CALLS,
@@ -17,22 +18,26 @@ from app.api.bounds import (
     EndUser,
     Identifier,
     Model,
-    Part,
     Prose,
     Seed,
     Stop,
     Tokens,
 )
 from app.api.json_schema_bounds import ResponseFormat
-from app.api.openai.wire import ROLES, VERSION, Choose, StreamOptions, Tool, ToolCall, Wire, plain
+from app.api.openai.chat.extensions import Extensions
+from app.api.openai.chat.history import History
+from app.api.openai.chat.tools import Choice, Tools, customs
+from app.api.openai.chat.tools import for_engine as tools_for_engine
+from app.api.openai.unread import Unread
+from app.api.openai.wire import ROLES, VERSION, StreamOptions, ToolCall, Wire, plain
 from app.api.validation import fit, load
+from app.api.whose import Identified
 from app.core import errors
 from app.core.events import Message, Prompt
 
 ENGINE_FIELDS = (
-    "n", "stop", "seed", "temperature", "top_p", "max_tokens", "max_completion_tokens",
-    "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "logit_bias", "response_format",
-    "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort",
+    "n", "stop", "seed", "temperature", "top_p", "max_tokens", "max_completion_tokens", "frequency_penalty",
+    "presence_penalty", "logprobs", "top_logprobs", "logit_bias", "response_format", "reasoning_effort",
 )  # fmt: skip
 """What reaches the engine, under the same names."""
 NOT_YET = {
@@ -41,34 +46,27 @@ NOT_YET = {
 }
 
 
+class TextPart(Wire):
+    """A content part: `History` has made text of all others, or refused them."""
+
+    type: Literal["text"]
+    text: Prose
+
+
 class ChatMessage(Wire):
-    """One message. Text parts are joined; other parts are refused with the part's type named."""
+    """One message. Text parts are joined, each as a line of its own."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Prose | Annotated[list[Part], Field(max_length=MAX_PARTS)] | None = None
+    content: Prose | Annotated[list[TextPart], Field(max_length=MAX_PARTS)] | None = None
     name: Identifier | None = None
     tool_call_id: Identifier | None = None
     tool_calls: Annotated[list[ToolCall], Field(max_length=MAX_CALLS)] | None = None
-
-    @field_validator("content")
-    @classmethod
-    def _only_text(cls, content: str | list[dict[str, Any]] | None) -> str | list[dict[str, Any]] | None:
-        if content is None or isinstance(content, str):
-            return content
-        for part in content:
-            if part.get("type") not in ("text", "refusal"):
-                msg = f"content parts of type {part.get('type')!r} are not supported by any pool; send text"
-                raise ValueError(msg)
-            if not isinstance(part.get(part["type"]), str):
-                msg = f"a part of type {part['type']!r} needs a string under the key {part['type']!r}"
-                raise ValueError(msg)  # noqa: TRY004 - pydantic turns only a ValueError into a fault
-        return content
 
     @property
     def parts(self) -> list[str]:
         """Its texts, a client's part each."""
         if isinstance(self.content, list):
-            return [part[part["type"]] for part in self.content]
+            return [part.text for part in self.content]
         return [self.content or ""]
 
     def message(self) -> Message:
@@ -98,8 +96,8 @@ class Moderation(Wire):
     policy: ModerationPolicy | None = None
 
 
-class ChatRequest(Wire):
-    """`POST /v1/chat/completions`. Bounds are OpenAI's."""
+class ChatRequest(Extensions, Identified):
+    """`POST /v1/chat/completions`. Bounds are OpenAI's, and `Extensions` vLLM's."""
 
     model: Model
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
@@ -109,7 +107,7 @@ class ChatRequest(Wire):
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
     seed: Seed | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     max_tokens: Tokens | None = None
     max_completion_tokens: Tokens | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
@@ -118,10 +116,10 @@ class ChatRequest(Wire):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     logit_bias: Biases | None = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | Choose | None = None
+    tools: Tools | None = None
+    tool_choice: Choice | None = None
     parallel_tool_calls: bool | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     service_tier: Literal["auto", "default", "flex", "priority", "scale"] | None = None
     prompt_cache_key: EndUser | None = None
     moderation: Moderation | None = None
@@ -129,22 +127,22 @@ class ChatRequest(Wire):
     safety_identifier: EndUser | None = None
     metadata: Annotated[dict[Identifier, Annotated[str, Field(max_length=512)]], Field(max_length=16)] | None = None
 
-    @model_validator(mode="after")
-    def _tools_fit(self) -> ChatRequest:
-        names = {tool.function.name for tool in self.tools or ()}
-        if isinstance(self.tool_choice, Choose) and self.tool_choice.function.name not in names:
-            msg = f"tool_choice: there is no tool `{self.tool_choice.function.name}` among `tools`"
-            raise ValueError(msg)
-        if self.tool_choice not in (None, "none") and not names:
-            msg = "tool_choice: it needs `tools`"
-            raise ValueError(msg)
-        return self
-
-    def prompt(self) -> Prompt:
-        """The request as the stages know it."""
+    def prompt(self, template_kwargs: Collection[str] = ()) -> Prompt:
+        """The request as the stages know it. template_kwargs: as for_engine's. Raises ApiError (400)."""
         sent = {name: plain(value) for name in ENGINE_FIELDS if (value := getattr(self, name)) is not None}
+        sent |= tools_for_engine(self.tools, self.tool_choice, parallel=self.parallel_tool_calls)
+        sent |= self.for_engine(template_kwargs)
+        if "structured_outputs" in sent and sent.get("response_format", {}).get("type", "text") != "text":
+            why = "Send `response_format` or `structured_outputs`, not both."
+            raise errors.bad_request(why, "structured_outputs", "invalid_value")
         version = (self.metadata or {}).get(VERSION, "")
-        return Prompt(tuple(message.message() for message in self.messages), self.model, sent, version=version)
+        messages = tuple(message.message() for message in self.messages)
+        return Prompt(messages, self.model, greedy(sent), version=version, **self.identity)
+
+    @property
+    def custom_tools(self) -> frozenset[str]:
+        """The names of tools whose calls are told as custom calls."""
+        return customs(self.tools)
 
     @property
     def screen(self) -> str | None:
@@ -159,8 +157,8 @@ class ChatRequest(Wire):
         return bool(self.stream and self.stream_options and self.stream_options.include_usage)
 
 
-def read(body: bytes) -> ChatRequest:
-    """Parse and check a request body. Raises ApiError (400)."""
+def read(body: bytes) -> tuple[ChatRequest, Unread]:
+    """Parse and check a request body; and what of it is not read. Raises ApiError (400)."""
     data = load(body)
     for name, why in NOT_YET.items():
         if data.get(name):
@@ -175,4 +173,13 @@ def read(body: bytes) -> ChatRequest:
         raise errors.bad_request(
             "Invalid 'messages': empty array. Send at least one message.", "messages", "empty_array"
         )
-    return fit(ChatRequest, data)
+    history = History(data.get("messages"))
+    asked = fit(ChatRequest, {**data, "messages": history.read()} if "messages" in data else data)
+    return asked, Unread.of(data, ChatRequest, history.left_out)
+
+
+def greedy(params: dict[str, Any]) -> dict[str, Any]:
+    """`top_p: 0` as temperature 0, by which engines know that the likeliest token is meant."""
+    if params.get("top_p") != 0:
+        return params
+    return {name: value for name, value in params.items() if name != "top_p"} | {"temperature": 0}

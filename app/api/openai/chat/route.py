@@ -23,9 +23,14 @@ async def chat(request: Request) -> Response:
 
 
 async def _open(post: Posted) -> Response:
-    asked = read(post.body)
+    asked, unread = read(post.body)
+    api = post.gateway.policy.api
+    unread.tell(post.request, api.unknown_fields)
     post.must_know(asked.model)
-    call, events = post.open(asked.prompt(), screen=asked.screen)
+    prompt = asked.prompt(api.chat_template_kwargs)
+    call, events = post.open(prompt, screen=asked.screen)
     if asked.stream:
-        return ChatStream(post.gateway, call, events, include_usage=asked.include_usage)
-    return ChatAnswer(post.gateway, call, events)
+        return ChatStream(
+            post.gateway, call, events, include_usage=asked.include_usage, custom_tools=asked.custom_tools
+        )
+    return ChatAnswer(post.gateway, call, events, custom_tools=asked.custom_tools)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
@@ -49,7 +50,9 @@ async def input_tokens(request: Request) -> dict[str, Any]:
     asked = read_counted(post.body)
     post.must_know(asked.model)
     prompt = asked.prompt(await _conversation(post, asked))
-    return {"object": "response.input_tokens", "input_tokens": tokens_of(prompt, post.gateway.ports.count)}
+    ports = post.gateway.ports
+    counted = await asyncio.to_thread(tokens_of, prompt, ports.count, ports.tokenizer)
+    return {"object": "response.input_tokens", "input_tokens": counted}
 
 
 @router.get(f"{PATH}/{{response_id}}")
