@@ -17,7 +17,9 @@ from app.api.anthropic import batches as message_batches
 from app.api.anthropic import route as messages
 from app.api.anthropic.dialect import error_for
 from app.api.auth import door_of
+from app.api.cors import Cors
 from app.api.headers import Stamp
+from app.api.methods import Methods
 from app.api.openai import batches, embeddings, files, models, moderations, tokenize
 from app.api.openai.chat import route as chat
 from app.api.openai.completions import route as completions
@@ -25,6 +27,7 @@ from app.api.openai.responses import route as responses
 from app.api.openapi import document
 from app.api.ops import health as ops
 from app.api.stored.compactions import Compactions
+from app.api.ops import root
 from app.api.stored.idempotency import Idempotency
 from app.api.stored.responses import Responses
 from app.batches.service import BatchService
@@ -97,7 +100,7 @@ def create_app(
     app.state.responses = dependencies.responses
     # Without a database nothing outlives the process, nor does what clients carry for it.
     app.state.compactions = Compactions(dependencies.responses.sealer if dependencies.responses else one_process())
-    for routes in (chat, completions, responses, messages, embeddings, moderations, tokenize, models, ops):
+    for routes in (chat, completions, responses, messages, embeddings, moderations, tokenize, models, ops, root):
         app.include_router(routes.router)
     if dependencies.archive is not None:
         app.state.archive = dependencies.archive
@@ -126,4 +129,4 @@ def create_app(
     app.add_exception_handler(PortError, _port_error)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _broken)
-    return Stamp(app, sends_id=sends_id)
+    return Stamp(Cors(Methods(app), gateway), sends_id=sends_id)

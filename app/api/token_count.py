@@ -1,18 +1,17 @@
-"""How many tokens a prompt is, by the gateway's own count.  responses, messages -> [counting].
+"""How many tokens a prompt is: as the engine counts them, where the gateway has the model's tokenizer and template.
 
-Texts, tool calls and tools are counted, the marks that a model's chat template puts around them are not.
+responses, messages -> [counting] -> engines.tokenizer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import orjson
-
 from app.core.events import Prompt
+from app.core.ports import Tokenizer
+from app.engines.tokenizer import count_chat
 
 
-def tokens_of(prompt: Prompt, count: Callable[[str], int]) -> int:
-    """count: text -> tokens."""
-    tools = prompt.params.get("tools")
-    return sum(map(count, prompt.texts)) + (count(orjson.dumps(tools).decode()) if tools else 0)
+def tokens_of(prompt: Prompt, count: Callable[[str], int], tokenizer: Tokenizer | None = None) -> int:
+    """count: text -> tokens, where there is no template."""
+    return count_chat(prompt, tokenizer, count)

@@ -95,6 +95,16 @@ def method_not_allowed(method: str, path: str) -> ApiError:
     return ApiError(405, f"Not allowed to {method} on {path}.", code="method_not_allowed")
 
 
+def origin_not_allowed() -> ApiError:
+    why = "Pages of this origin may not call this API. Ask your admin to add it to `api.origins`."
+    return ApiError(403, why, type="permission_error", code="origin_not_allowed")
+
+
+def no_such_task(path: str) -> ApiError:
+    why = f"{path}: this installation ranks no documents. Compare vectors of /v1/embeddings instead."
+    return ApiError(404, why, code="unsupported_endpoint")
+
+
 def model_not_found(model: str, choices: Iterable[str]) -> ApiError:
     known = ", ".join(sorted(choices))
     return ApiError(

@@ -41,17 +41,24 @@ def loads(data: bytes) -> Any:
 
 
 def as_arguments(text: str) -> str:
-    """A tool call's arguments as JSON that every engine reads: one that was cut off stands under the key `input`."""
+    """A tool call's arguments as a JSON object, which engines need: all else stands under the key `input`."""
     if not text.strip():
         return ""
     try:
+        value = loads(text.encode("utf-8", "replace"))
+    except orjson.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        return orjson.dumps({"input": text}).decode()
+    return text if _reads(text) else orjson.dumps(value).decode()
+
+
+def _reads(text: str) -> bool:
+    try:
         orjson.loads(text)
     except orjson.JSONDecodeError:
-        try:
-            return orjson.dumps(loads(text.encode())).decode()
-        except orjson.JSONDecodeError:
-            return orjson.dumps({"input": text}).decode()
-    return text
+        return False
+    return True
 
 
 def _whole(escape: re.Match[bytes]) -> bytes:

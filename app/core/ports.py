@@ -94,11 +94,23 @@ class Tokenizer(Protocol):
         """The ids' text, special ones and all. Raises ValueError for an id that is none."""
         ...
 
-    def chat(self, messages: Sequence[Mapping[str, Any]], *, prompt: bool) -> str | None:
-        """The chat as the model reads it; None: it has no template. prompt: with what begins an answer.
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        prompt: bool,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> str | None:
+        """The chat as the model reads it; None: it has no template. prompt: with what begins an answer. tools: as the
+        chat API has them. more: arguments of the template.
 
         Raises ValueError: the template refuses these messages, in its own words.
         """
+        ...
+
+    def info(self) -> Mapping[str, Any]:
+        """What the model says of its tokenizer: names of special tokens, the chat template."""
         ...
 
 

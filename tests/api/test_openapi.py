@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,6 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from app.api.headers import Stamp
 from app.api.openapi.document import served
 from app.api.openapi.operations import OPERATIONS
 from app.config import Config
@@ -77,6 +77,14 @@ class Site:
         assert isinstance(sent, dict)
         return sent
 
+    def ended(self, path: str) -> None:
+        """Wait until the batch of messages there has ended."""
+        for _ in range(400):
+            if httpx.get(self.url + path, headers=self.headers).json()["processing_status"] == "ended":
+                return
+            time.sleep(0.05)
+        raise AssertionError(path)
+
     def fits(self, body: Any, schema: dict[str, Any]) -> None:
         Draft202012Validator({**schema, "components": self.document["components"]}).validate(body)
 
@@ -93,8 +101,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 policy=policy(ip_limits={"failures_per_minute": 0}),
             )
         )
-        assert isinstance(app, Stamp)
-        assert isinstance(app._app, FastAPI)
+        routes: Any = app
+        while not isinstance(routes, FastAPI):
+            routes = routes._app
         server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="warning", lifespan="on"))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
@@ -104,7 +113,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         httpx.post(f"{url}/admin/v1/tenants", json={"id": "acme"}, headers=admin).raise_for_status()
         key = httpx.post(f"{url}/admin/v1/keys", json={"tenant": "acme"}, headers=admin).raise_for_status().json()
         headers = {"Authorization": f"Bearer {key['key']}"}
-        yield Site(url, app._app, headers, httpx.get(f"{url}/openapi.json").json())
+        yield Site(url, routes, headers, httpx.get(f"{url}/openapi.json").json())
         server.should_exit = True
         thread.join(10)
 
@@ -166,9 +175,12 @@ def test_each_error_is_as_described(site: Site, path: str) -> None:
 def test_what_is_kept_is_read_as_described(site: Site) -> None:
     file = site.upload()
     batch = site.post("/v1/batches", **{**site.example("/v1/batches"), "input_file_id": file["id"]}).json()
+    messages = site.post("/v1/messages/batches", **site.example("/v1/messages/batches")).json()
     stored = site.post("/v1/responses", **site.example("/v1/responses")).json()
     call = site.post("/v1/chat/completions", **site.example("/v1/chat/completions")).headers["x-penstock-call"]
     ids = {"file_id": file["id"], "batch_id": batch["id"], "response_id": stored["id"], "call": call, "name": "auto"}
+    ids["message_batch_id"] = messages["id"]
+    site.ended(f"/v1/messages/batches/{messages['id']}")
     site.fits(file, {"$ref": "#/components/schemas/FileObject"})
     for path in GETS:
         answer = httpx.get(site.url + path.format(**ids), headers=site.headers)

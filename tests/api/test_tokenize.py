@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -128,8 +129,37 @@ def test_the_bundled_models_chat_is_as_transformers_writes_it(bundled: Vocabular
 
     from app.models.catalog import resolve
 
-    messages = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi."}]
+    call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": {"at": "it"}}}
+    tool = {"type": "function", "function": {"name": "look", "description": None, "parameters": {"type": "object"}}}
+    messages = [
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "seen: \u00e9"},
+        {"role": "assistant", "content": "Hi."},
+    ]
     theirs = AutoTokenizer.from_pretrained(resolve("bundled:smollm2-135m-instruct"))
-    for prompt in (True, False):
-        expected = theirs.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
-        assert expected == bundled.chat(messages, prompt=prompt)
+    for prompt, tools in itertools.product((True, False), (None, [tool])):
+        expected = theirs.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=prompt)
+        assert expected == bundled.chat(messages, prompt=prompt, tools=tools)
+
+
+def test_tools_make_the_bundled_models_chat_longer_everywhere(kit: Kit, bundled: Vocabulary) -> None:
+    hi = [{"role": "user", "content": "hi"}]
+    schema = {"type": "object", "properties": {"at": {"type": "string"}}}
+    about = {"name": "look", "parameters": schema}
+    with url_of(kit, bundled) as url:
+
+        def counted(path: str, key: str, **body: Any) -> tuple[int, int, int]:
+            chat, flat, theirs = {"type": "function", "function": about}, {"type": "function", **about}, {}
+            theirs = {"name": "look", "input_schema": schema}
+            tools = {"/tokenize": chat, "/v1/responses/input_tokens": flat}.get(path, theirs)
+            both = [post(url, path, model="small", **body, **more).json()[key] for more in ({}, {"tools": [tools]})]
+            return both[0], both[1], both[1] - both[0]
+
+        alike = {
+            counted("/tokenize", "count", messages=hi),
+            counted("/v1/messages/count_tokens", "input_tokens", messages=hi),
+            counted("/v1/responses/input_tokens", "input_tokens", input="hi"),
+        }
+    assert 1 == len(alike)
+    assert 100 < alike.pop()[2]

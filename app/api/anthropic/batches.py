@@ -78,22 +78,22 @@ async def batches(request: Request) -> Response:
     return JSONResponse(page.body([body(one, base) for one in found], more=more), headers=id_header())
 
 
-@router.get(f"{PATH}/{{batch_id}}", response_model=None)
-async def batch(request: Request, batch_id: str) -> Response:
+@router.get(f"{PATH}/{{message_batch_id}}", response_model=None)
+async def batch(request: Request, message_batch_id: str) -> Response:
     """One of them, as it stands now."""
     archive, whose = await owner(request, "batches")
-    return _told(request, await _found(archive, whose, batch_id))
+    return _told(request, await _found(archive, whose, message_batch_id))
 
 
-@router.get(f"{PATH}/{{batch_id}}/results", response_model=None)
-async def read_results(request: Request, batch_id: str) -> Response:
+@router.get(f"{PATH}/{{message_batch_id}}/results", response_model=None)
+async def read_results(request: Request, message_batch_id: str) -> Response:
     """What became of each request, a line each, once the batch has ended."""
     archive, whose = await owner(request, "batches")
-    found = await _found(archive, whose, batch_id)
+    found = await _found(archive, whose, message_batch_id)
     lines = results(archive, whose, found)
     first = None if found.status in OPEN else await anext(lines, None)
     if first is None:
-        raise errors.no_results(batch_id)
+        raise errors.no_results(message_batch_id)
 
     async def whole() -> AsyncIterator[bytes]:
         yield first
@@ -103,30 +103,30 @@ async def read_results(request: Request, batch_id: str) -> Response:
     return StreamingResponse(whole(), media_type="application/x-jsonl", headers=id_header())
 
 
-@router.post(f"{PATH}/{{batch_id}}/cancel", response_model=None)
-async def cancel(request: Request, batch_id: str) -> Response:
+@router.post(f"{PATH}/{{message_batch_id}}/cancel", response_model=None)
+async def cancel(request: Request, message_batch_id: str) -> Response:
     """Stop it: requests on their way are finished, no other is begun, and what there is is kept."""
     archive, whose = await owner(request, "batches")
-    await _found(archive, whose, batch_id)
-    found = await archive.batches.cancel(whose, batch_id)
+    await _found(archive, whose, message_batch_id)
+    found = await archive.batches.cancel(whose, message_batch_id)
     if found is None:
-        raise errors.batch_not_found(batch_id)
+        raise errors.batch_not_found(message_batch_id)
     if found.status not in ("cancelling", "cancelled"):
-        raise errors.batch_over(batch_id, found.status)
+        raise errors.batch_over(message_batch_id, found.status)
     return _told(request, found)
 
 
-@router.delete(f"{PATH}/{{batch_id}}", response_model=None)
-async def delete(request: Request, batch_id: str) -> Response:
+@router.delete(f"{PATH}/{{message_batch_id}}", response_model=None)
+async def delete(request: Request, message_batch_id: str) -> Response:
     """Remove it and its results, once it has ended."""
     archive, whose = await owner(request, "batches")
-    found = await _found(archive, whose, batch_id)
-    if found.status in OPEN or not await archive.batches.delete(whose, batch_id):
-        raise errors.batch_not_over(batch_id)
+    found = await _found(archive, whose, message_batch_id)
+    if found.status in OPEN or not await archive.batches.delete(whose, message_batch_id):
+        raise errors.batch_not_over(message_batch_id)
     for file in filter(None, (found.input_file, found.output_file, found.error_file)):
         if blob := await archive.files.delete(whose, file):
             await archive.blobs.delete(blob)
-    return JSONResponse({"id": batch_id, "type": "message_batch_deleted"}, headers=id_header())
+    return JSONResponse({"id": message_batch_id, "type": "message_batch_deleted"}, headers=id_header())
 
 
 def _check(asked: MessageBatchRequest, most: int) -> None:

@@ -41,6 +41,7 @@ class History:
             if at + 1 == len(turns):
                 self._must_stand(turn, at)
             made += self._turn(turn)
+        made += self._unanswered()
         return tuple(made) or (Message("user", UNREADABLE),)
 
     def _turn(self, turn: Turn) -> Iterator[Message]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,6 +16,7 @@ from app.api.ignored import ignored_header
 from app.api.request import Posted, posted
 from app.api.request import read as prelude
 from app.api.token_count import tokens_of
+from app.core.events import Prompt
 
 router = APIRouter(route_class=FaultRoute)
 PATH = "/v1/messages"
@@ -31,7 +34,7 @@ async def count_tokens(request: Request) -> Response:
     post = await prelude(request, "messages")
     asked, whole = read_counted(post.body)
     post.must_know(asked.model)
-    counted = {"input_tokens": tokens_of(whole.prompt, post.gateway.ports.count)}
+    counted = {"input_tokens": await _tokens(post, whole.prompt)}
     return JSONResponse(counted, headers=ignored_header(whole.ignored) | id_header())
 
 
@@ -41,3 +44,8 @@ async def _open(post: Posted) -> Response:
     call, events = post.open(whole.prompt)
     events = shown(events, asked.thinking)
     return (MessageStream if asked.stream else MessageAnswer)(post.gateway, call, events, whole)
+
+
+async def _tokens(post: Posted, prompt: Prompt) -> int:
+    ports = post.gateway.ports
+    return await asyncio.to_thread(tokens_of, prompt, ports.count, ports.tokenizer)

@@ -40,8 +40,10 @@ async def models(request: Request) -> Mapping[str, Any]:
 
 
 @router.get("/v1/models/{name:path}")
-async def model(request: Request, name: str) -> dict[str, Any]:
-    """One of them."""
+async def model(request: Request, name: str) -> Mapping[str, Any]:
+    """One of them; with no name all, as some clients write the list's address."""
+    if not name:
+        return await models(request)
     gateway: Gateway = request.app.state.gateway
     await authenticate(request, "models")
     if name not in (names := _names(gateway)):

@@ -13,8 +13,10 @@ from pydantic import Field, model_validator
 from starlette.requests import Request
 
 from app.api.bounds import MAX_MESSAGES, Model, Prose
+from app.api.openai.chat.extensions import Free
 from app.api.openai.chat.history import History
 from app.api.openai.chat.request import ChatMessage
+from app.api.openai.chat.tools import Tools, for_engine
 from app.api.openai.completions.request import Id
 from app.api.openai.wire import Wire
 from app.api.request import Posted
@@ -22,6 +24,7 @@ from app.api.request import read as prelude
 from app.api.validation import fit, load
 from app.core import errors
 from app.core.ports import Tokenizer
+from app.core.turns import ordered
 from app.pipeline.gateway import Gateway
 
 router = APIRouter()
@@ -31,7 +34,7 @@ class TokenizeRequest(Wire):
     """`POST /tokenize`: `prompt` or `messages`.
 
     add_special_tokens: those that the model adds to a text; by default to a prompt, and not to a chat, whose template
-    has them. add_generation_prompt: of a chat, with what begins the answer.
+    has them. add_generation_prompt: of a chat, with what begins the answer. tools, chat_template_kwargs: as the chat's.
     """
 
     model: Model | None = None
@@ -39,6 +42,8 @@ class TokenizeRequest(Wire):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
     add_special_tokens: bool | None = None
     add_generation_prompt: bool = True
+    tools: Tools | None = None
+    chat_template_kwargs: Free | None = None
 
     @model_validator(mode="after")
     def _one(self) -> TokenizeRequest:
@@ -96,8 +101,10 @@ def _ids(asked: TokenizeRequest, tokenizer: Tokenizer) -> list[int]:
     if asked.messages is None:
         return tokenizer.encode(asked.prompt or "", special=asked.add_special_tokens is not False)
     try:
-        messages = [message.message().wire() for message in asked.messages]
-        text = tokenizer.chat(messages, prompt=asked.add_generation_prompt)
+        messages = [message.wire() for message in ordered([message.message() for message in asked.messages])]
+        tools = for_engine(asked.tools, None, parallel=None).get("tools")
+        more = asked.chat_template_kwargs
+        text = tokenizer.chat(messages, prompt=asked.add_generation_prompt, tools=tools, more=more)
     except ValueError as error:
         raise errors.bad_request(f"Invalid value for 'messages': {error}.", "messages", "invalid_value") from None
     if text is None:

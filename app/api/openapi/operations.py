@@ -161,28 +161,28 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         fault=messages.Fault,
         sends=("request-id",),
     ),
-    ("GET", "/v1/messages/batches/{batch_id}"): Operation(
+    ("GET", "/v1/messages/batches/{message_batch_id}"): Operation(
         "Look a batch of messages up",
         messages.MessageBatch,
         errors=(404, *BATCHED),
         fault=messages.Fault,
         sends=("request-id",),
     ),
-    ("GET", "/v1/messages/batches/{batch_id}/results"): Operation(
+    ("GET", "/v1/messages/batches/{message_batch_id}/results"): Operation(
         "The results of a batch of messages",
         errors=(404, *BATCHED),
         fault=messages.Fault,
         text="application/x-jsonl",
         sends=("request-id",),
     ),
-    ("POST", "/v1/messages/batches/{batch_id}/cancel"): Operation(
+    ("POST", "/v1/messages/batches/{message_batch_id}/cancel"): Operation(
         "Cancel a batch of messages",
         messages.MessageBatch,
         errors=(404, 409, *BATCHED),
         fault=messages.Fault,
         sends=("request-id",),
     ),
-    ("DELETE", "/v1/messages/batches/{batch_id}"): Operation(
+    ("DELETE", "/v1/messages/batches/{message_batch_id}"): Operation(
         "Delete a batch of messages",
         messages.MessageBatchDeleted,
         errors=(400, 404, *BATCHED),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
@@ -62,7 +63,9 @@ async def input_tokens(request: Request) -> dict[str, Any]:
     post.must_know(asked.model)
     conversation, box = await _history(post).conversation(asked), Toolbox.of(asked.tools or ())
     prompt = box.offered(asked.prompt(conversation), asked.tool_choice, parallel=asked.parallel_tool_calls)
-    return {"object": "response.input_tokens", "input_tokens": tokens_of(prompt, post.gateway.ports.count)}
+    ports = post.gateway.ports
+    counted = await asyncio.to_thread(tokens_of, prompt, ports.count, ports.tokenizer)
+    return {"object": "response.input_tokens", "input_tokens": counted}
 
 
 @router.get(f"{PATH}/{{response_id}}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -47,13 +47,28 @@ class Called(Shape):
     function: CalledFunction
 
 
+class CustomInput(Shape):
+    """input: text, as the model wrote it."""
+
+    name: str
+    input: str
+
+
+class CalledCustom(Shape):
+    """A call of a tool that takes text."""
+
+    id: str
+    type: Literal["custom"]
+    custom: CustomInput
+
+
 class Answered(Shape):
     """The assistant's message. content is null where there are only tool calls."""
 
     role: Literal["assistant"]
     content: str | None
     refusal: str | None
-    tool_calls: list[Called] = Field(default_factory=list)
+    tool_calls: list[Called | CalledCustom] = Field(default_factory=list)
 
 
 class ChatChoice(Shape):
@@ -76,6 +91,7 @@ class ChatCompletion(Shape):
     usage: TokenUsage
     service_tier: str
     system_fingerprint: str
+    moderation: dict[str, Any] | None = None
 
 
 class FunctionPiece(Shape):
@@ -94,13 +110,22 @@ class CallPiece(Shape):
     function: FunctionPiece
 
 
+class CustomPiece(Shape):
+    """A whole call of a tool that takes text."""
+
+    index: int
+    id: str
+    type: Literal["custom"]
+    custom: CustomInput
+
+
 class Delta(Shape):
     """What a chunk adds."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
     refusal: str | None = None
-    tool_calls: list[CallPiece] | None = None
+    tool_calls: list[CallPiece | CustomPiece] | None = None
 
 
 class ChunkChoice(Shape):
@@ -123,6 +148,7 @@ class ChatChunk(Shape):
     service_tier: str
     system_fingerprint: str
     usage: TokenUsage | None = None
+    moderation: dict[str, Any] | None = None
 
 
 class LegacyLogprobs(Shape):
