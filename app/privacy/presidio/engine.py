@@ -33,6 +33,8 @@ from app.privacy.presidio.identifiers import Near, identities
 from app.privacy.presidio.ner import Tagger
 from app.privacy.presidio.patterns import Rules
 from app.privacy.presidio.phones import Phones, is_card
+from app.privacy.presidio.secrets import SECRETS
+from app.privacy.presidio.worded import WORDED
 
 REPLACED = (
     "CreditCardRecognizer",
@@ -191,6 +193,8 @@ def build(model: str | None, language: str, tagger: Tagger | None = None) -> Ana
         registry.add_recognizer(Names(tagger))
     for better in (Cards, Emails, Ibans, Addresses, SocialSecurity, Phones, Rules):
         registry.add_recognizer(better(supported_language=language))
+    registry.add_recognizer(Rules(language, SECRETS, "Secrets"))
+    registry.add_recognizer(Rules(language, WORDED, "Worded"))
     bare = SocialSecurity(supported_language=language, patterns=list(SocialSecurity.BARE))
     registry.add_recognizer(Near(bare, r"ssn|social"))
     known = {recognizer.name for recognizer in registry.recognizers}

@@ -179,18 +179,19 @@ RULES: Sequence[Rule] = (
 
 
 class Rules(EntityRecognizer):  # type: ignore[misc]
-    """All RULES as one recognizer."""
+    """Many rules as one recognizer."""
 
-    def __init__(self, supported_language: str) -> None:
-        kinds = sorted({rule.kind for rule in RULES})
-        super().__init__(supported_entities=kinds, supported_language=supported_language, name="Rules")
+    def __init__(self, supported_language: str, rules: Sequence[Rule] = RULES, name: str = "Rules") -> None:
+        self._rules = rules
+        kinds = sorted({rule.kind for rule in rules})
+        super().__init__(supported_entities=kinds, supported_language=supported_language, name=name)
 
     def load(self) -> None:
         """Nothing to load."""
 
     def analyze(self, text: str, entities: Sequence[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:  # noqa: ARG002
         """Every match of a rule of these kinds."""
-        return [found for rule in RULES if rule.kind in entities for found in _matches(rule, text)]
+        return [found for rule in self._rules if rule.kind in entities for found in _matches(rule, text)]
 
 
 def _matches(rule: Rule, text: str) -> list[RecognizerResult]:
