@@ -106,8 +106,15 @@ RULES: Sequence[Rule] = (
     rule(
         "DATE_TIME",
         r"(?<![\d/.])(?:0?[1-9]|[12]\d|3[01])([/.])(?:0?[1-9]|[12]\d|3[01])\1(?:(?:19|20)\d\d|"
-        r"\d\d)(?![\d/])(?!\.\d)",
+        r"(?<=/)\d\d)(?![\d/])(?!\.\d)",
         0.75,
+    ),
+    rule(
+        "DATE_TIME",
+        r"(?<![\d/.])(?:0?[1-9]|[12]\d|3[01])\.(?:0?[1-9]|1[0-2])\.\d\d(?![\d/])(?!\.\d)",
+        0.7,
+        r"born|birth|dob|geb|date|datum|vom|seit|since|until|bis|n\u00e9e?|due|appointment|termin|am \d",
+        case=False,
     ),
     rule("DATE_TIME", rf"\b{_MONTH}\.? \d{{1,2}}(?:st|nd|rd|th)?(?:,? \d{{4}})?\b", 0.7),
     rule("DATE_TIME", rf"\b\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}\b(?:,? \d{{4}})?", 0.7),

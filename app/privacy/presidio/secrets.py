@@ -53,6 +53,7 @@ SECRETS: Sequence[Rule] = (
          r"[\"'`\u2019\u201d\u00bb]", 0.85, case=False, group=1),
     rule("SECRET", rf"\b(?:pw|pwd|passwd|password|passcode|passwort)[ ]?:[ ]?({_NONE}{_END}{{3,80}})", 0.8, case=False, group=1),
     rule("SECRET", rf"\b{_WORDS},[ ]{_OPEN}({_NONE}(?=[^\s,]{{0,80}}\d){_END}{{3,80}}|(?:[a-z]{{3,14}}[ ]){{2,5}}\d{{1,6}}),", 0.85, case=False, group=1),
+    rule("SECRET", r"\bis ((?=\S{0,40}\d)\S{6,40}) (?:a )?(?:\w+ )?(?:strong|good|safe|secure|weak|bad|ok|okay) (?:enough )?(?:as )?(?:a |my )?(?:pass|pin)", 0.8, case=False, group=1),
     # headers and command lines
     rule("SECRET", r"\b(?:mysql\w{0,8}|mariadb|sshpass|psql|redis-cli|mongo\w{0,6})\b[^\n]{0,80}? -p ?[\"']?([^\s\"'-][^\s\"']{3,100})", 0.85, group=1),
     rule("SECRET", r"\b(?:proxy-)?authorization[\"']?[ ]?[:=][ ]?[\"']?(?:basic|digest|token|apikey|negotiate|bearer)[ ]{1,3}"

@@ -21,7 +21,7 @@ _NAME = r"[^\W\d_][^\W\d_'\u2019.-]{0,24}(?:[ '\u2019-][^\W\d_][^\W\d_'\u2019.-]
 _PERSONAL = (
     r"(?:first|last|full|given|family|sur|middle|maiden|birth|display|customer|patient|client|employee|contact|user|"
     r"guest|passenger|recipient|sender|owner|author|account|billing|shipping|card)[_ -]?names?|surname|forename|"
-    r"first|last|patient|employee|recipient|sender|assignee|passenger|guest|signatory|beneficiary|cardholder|"
+    r"first|last|fn|ln|fname|lname|patient|employee|recipient|sender|assignee|passenger|guest|signatory|beneficiary|cardholder|"
     r"card[_ -]?holder|account[_ -]?holder|next[_ -]?of[_ -]?kin|emergency[_ -]?contact|nombre|apellidos?|nachname|"
     r"vorname|nom|pr\u00e9nom|cognome"
 )
@@ -47,6 +47,7 @@ WORDED: Sequence[Rule] = (
     rule("US_BANK_NUMBER", r"\b\d{6,17}\b", 0.65, r"(?:sort code|iban|bic|swift|kontonummer|blz|bsb|bank account|account (?:no|num|#|is|\d)|acct|routing)", case=False),
     rule("US_BANK_NUMBER", r"\bsort code:?[ ]{0,2}(\d{2}[- ]?\d{2}[- ]?\d{2,3})\b", 0.8, case=False, group=1),
     rule("MEDICAL_LICENSE", r"\b(?:mrn|medical record|patient (?:id|no|number)|chart (?:no|number)|health (?:id|card)|insurance (?:id|no|number)|policy (?:no|number)|member id)\b[\"']?[ :#.\"']{0,4}(?:no\.? |number |is |MRN[ -]?)?([A-Z]{0,4}[ -]?\d[A-Z0-9-]{3,14})\b", 0.75, case=False, group=1),
+    rule("MEDICAL_LICENSE", r"\bMRN[ :#]{0,3}\d{5,10}\b", 0.8),
     rule("US_DRIVER_LICENSE", r"\b(?:vin|chassis|fahrgestellnummer)\b[ :#.]{0,3}(?:no\.? |number |is )?([A-Z0-9]{17})\b", 0.75, case=False, group=1),
     rule("IN_PAN", r"\b[A-Z]{5}\d{4}[A-Z]\b", 0.75, r"\bpan\b|permanent account|tax", case=True),
     # -- mail addresses that are written for people alone --------------------------------------------------------------
