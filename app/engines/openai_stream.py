@@ -13,7 +13,8 @@ from app.core.events import Token, Usage
 from app.core.ports import EngineError
 from app.engines.choice_stream import ChoiceStream
 from app.engines.event_stream import EventReader
-from app.engines.loose_json import MOST, a_count, an_object, objects, parsed
+from app.engines.loose_json import MOST, a_count, a_text, an_object, objects, parsed
+from app.engines.surrogates import whole
 from app.engines.told_usage import ToldUsage
 
 if TYPE_CHECKING:
@@ -23,11 +24,19 @@ if TYPE_CHECKING:
 STREAM_OPTIONS = {"include_usage": True, "continuous_usage_stats": True}
 
 TOO_LONG = "context_length_exceeded"
+AUTO_TOOLS = "no_auto_tools"
+"""The code of an engine whose model cannot choose for itself whether to call a tool."""
 # vLLM has no code for it, and words it in several ways; other servers copied OpenAI's sentence without its code.
 _LENGTH = re.compile(r"maximum (context|model) length|context length (is|of)|longer than the maximum", re.IGNORECASE)
 _DETAILS = re.compile(r" \(parameter=.*\)$", re.DOTALL)  # vLLM appends its own variables to a sentence
-_RETRYABLE = {408, 409, 425, 429}
-_BUSY_TYPES = {"rate_limit_error", "rate_limit_exceeded", "server_error", "overloaded_error", "timeout"}
+_CALLERS = (400, 413, 422)
+_CALLERS_TYPES = {"invalid_request_error", "BadRequestError", "BadRequest"}
+_OURS = {
+    *("authentication_error", "permission_error", "permission_denied", "not_found_error", "billing_error"),
+    *("invalid_api_key", "model_not_found", "insufficient_quota", "billing_hard_limit_reached", "billing_not_active"),
+    *("account_deactivated", "rate_limit_error", "rate_limit_exceeded", "overloaded_error", "server_error"),
+}
+"""Codes and types of what is between an upstream and us, also where it comes with the status of a bad request."""
 
 
 class ChatStream:
@@ -124,23 +133,25 @@ def completion_params(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def engine_error(body: Any, status: int | None = None) -> EngineError:
-    """An OpenAI error body, whole or only its `error`, as an EngineError. status: of the HTTP answer, if any."""
-    error = body.get("error", body) if isinstance(body, dict) else body
+    """An OpenAI error body, whole or only its `error`, as an EngineError. status: of the HTTP answer, if any.
+
+    Its message is the engine's own, for the log.
+    """
+    error = body.get("error") or body if isinstance(body, dict) else body
     if not isinstance(error, dict):
-        error = {"message": error if isinstance(error, str) else ""}
-    code, kind = error.get("code"), error.get("type") or ""
-    if isinstance(code, int):  # vLLM writes the HTTP status here
-        status, code = status or code, None
-    message = _DETAILS.sub("", str(error.get("message") or f"the engine answered with status {status}"))
-    if code == TOO_LONG or (status in (None, 400, 413, 422) and _LENGTH.search(message)):
+        error = {"message": error}
+    code, kind = error.get("code"), a_text(error.get("type"))
+    if (number := a_count(code)) is not None:  # vLLM writes the HTTP status here
+        status, code = status or number, None
+    code, param = a_text(code) or None, a_text(error.get("param")) or None
+    message = _DETAILS.sub("", whole(a_text(error.get("message"))) or f"the engine answered with status {status}")
+    if code == TOO_LONG or (status in (None, *_CALLERS) and _LENGTH.search(message)):
         return EngineError(message, retryable=False, code=TOO_LONG, param="messages")
-    if _may_retry(status, kind):
-        return EngineError(message, retryable=True, code=code)
-    return EngineError(message, retryable=False, code=code, param=error.get("param"))
+    if _is_callers(status, kind) and not ({code, kind} & _OURS):
+        return EngineError(message, retryable=False, code=code, param=param)
+    return EngineError(message, retryable=True, code=code)
 
 
-def _may_retry(status: int | None, kind: str) -> bool:
-    """Whether another pool may do better. An upstream's 401, 403 and 404 are our fault, not the caller's: it may."""
-    if status is None:
-        return kind in _BUSY_TYPES or "Internal" in kind
-    return status >= 500 or status in _RETRYABLE or status in (401, 403, 404)
+def _is_callers(status: int | None, kind: str) -> bool:
+    """Whether the request is at fault. Whatever an upstream has against us (401, 402, 403, 404, 451) is not."""
+    return kind in _CALLERS_TYPES if status is None else status in _CALLERS

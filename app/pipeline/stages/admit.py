@@ -21,14 +21,11 @@ from app.core.decisions import AdmitDecision
 from app.core.errors import ApiError
 from app.core.events import Prompt, Refusal
 from app.core.ports import Denied, Ledger
+from app.core.prompt_size import overhead, read_texts
 from app.core.stage import Events
 from app.pipeline.assembly import Assembly
 from app.routing.catalog import ModelCatalog
 
-OVERHEAD_A_MESSAGE = 12
-"""Tokens that a chat template may add around a message, at most, for the families in use."""
-MARKS_A_TEXT = 2
-"""Tokens that a model without a template may add to a text: its begin and its end."""
 COUNTED_AT_ONCE = 50_000
 """Characters that are counted in the event loop: some ten milliseconds."""
 
@@ -60,12 +57,9 @@ class Admit:
         longest_context = self._longest(prompt)
         if longest_context and (least := least_tokens(prompt)) > longest_context:
             return self._deny(call, "context_length", errors.context_length(longest_context, least))
-        counts = await self._counted(prompt.texts)
+        counts = await self._counted(read_texts(prompt))
         call.prompt_tokens_low = sum(counts)
-        texts = len(prompt.messages)
-        call.prompt_tokens_high = call.prompt_tokens_low + (
-            MARKS_A_TEXT * texts if prompt.raw else OVERHEAD_A_MESSAGE * (texts + 2)
-        )
+        call.prompt_tokens_high = call.prompt_tokens_low + overhead(prompt, counts)
         call.model, call.choices = prompt.model, prompt.choices
         asked = prompt.params.get("max_completion_tokens") or prompt.params.get("max_tokens")
         cap = call.who.max_output_tokens or self._settings.max_completion_tokens
@@ -152,4 +146,4 @@ def denied(answer: Denied, tokens: int) -> ApiError:
 
 def least_tokens(prompt: Prompt) -> int:
     """How many tokens the prompt has at least, by its bytes alone: linear, and without a tokenizer."""
-    return sum(len(text.encode("utf-8", "surrogatepass")) for text in prompt.texts) // MAX_BYTES_A_TOKEN
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in read_texts(prompt)) // MAX_BYTES_A_TOKEN

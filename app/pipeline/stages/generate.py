@@ -7,6 +7,7 @@ engine. Of a call whose engine was lost in the middle, the caller sees one answe
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -24,10 +25,12 @@ from app.core.turns import ordered
 from app.engines.resume import CANNOT_RESUME
 from app.engines.tokenizer import estimate
 from app.pipeline.assembly import Assembly
+from app.pipeline.engine_faults import logged, refused
 from app.pipeline.metering import Meter, MeteredAnswer
 from app.routing.catalog import Health, ModelCatalog
 from app.routing.poison import Poison
 
+log = logging.getLogger(__name__)
 Pieces = AsyncGenerator[Event | EngineError, None]
 
 
@@ -103,8 +106,9 @@ class Generate:
             if failure is None:
                 return
             meter.abandoned(pool, failure)
+            log.warning("call %s: pool %s: %s (%s)", call.id, pool, logged(failure, prompt), failure.code)
             if not failure.retryable:
-                yield Failure(self._client_error(failure, pool))
+                yield Failure(self._client_error(failure, call, prompt))
                 return
             if answer.begun:
                 async with aclosing(self._recovered(call, prompt, answer, pool)) as rest:
@@ -245,9 +249,9 @@ class Generate:
             background=call.batch,
         )
 
-    def _client_error(self, failure: EngineError, pool: str) -> ApiError:
+    def _client_error(self, failure: EngineError, call: Call, prompt: Prompt) -> ApiError:
         if failure.code == "timeout":
             return errors.timed_out(self._settings.deadline)
         if failure.code == "context_length_exceeded":
-            return errors.context_length(self._catalog.context[pool], detail=failure.message)
-        return errors.bad_request(failure.message, param=failure.param, code=failure.code)
+            return errors.context_length(self._catalog.context[call.pool or ""], call.prompt_tokens_low)
+        return refused(failure, prompt)
