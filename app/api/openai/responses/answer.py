@@ -90,6 +90,11 @@ class Draft:
         """Store it as it is now; whether it is. Raises LedgerError."""
         return self._kept is not None and await self._kept.keep(self._call.who.owner, StoredResponse(body, self._items))
 
+    async def ended(self, body: Mapping[str, Any]) -> None:
+        """Store how it ended, unless it has ended in another way, or is gone. Raises LedgerError."""
+        if self._kept:
+            await self._kept.end(self._call.who.owner, body)
+
     async def kept(self) -> StoredResponse | None:
         """What of it is stored. Raises LedgerError."""
         return await self._kept.read(self._call.who.owner, self.id) if self._kept else None

@@ -16,7 +16,7 @@ from typing import Any
 
 from app.api.answer import ends_call
 from app.api.openai.responses.answer import Draft
-from app.api.stored.responses import Responses, StoredResponse
+from app.api.stored.responses import RUNNING, Responses, StoredResponse
 from app.core import errors
 from app.core.call import Call
 from app.core.errors import ApiError
@@ -28,8 +28,6 @@ from app.core.tasks import begin
 from app.pipeline.gateway import Gateway
 
 log = logging.getLogger(__name__)
-RUNNING = ("queued", "in_progress")
-"""Statuses of a response that has not ended."""
 LOOKS = 2.0
 """Seconds between two looks whether it is still wanted."""
 GRACE = 60.0
@@ -88,13 +86,12 @@ class _Run:
     async def _make(self) -> None:
         try:
             fault = await self._events()
-            if await self._wanted():
-                await self.draft.keep(self._ended(fault))
+            await self.draft.ended(self._ended(fault))
         except PortError as error:
             log.error("background response %s was not stored: %s", self.draft.id, error)  # noqa: TRY400 - all is said
         except Exception:
             log.exception("background response %s broke", self.draft.id)
-            await self.draft.keep(self._ended(errors.internal()))
+            await self.draft.ended(self._ended(errors.internal()))
 
     async def _events(self) -> ApiError | None:
         """Take all of them in; why there is no answer."""
@@ -145,7 +142,9 @@ async def cancel(responses: Responses, runs: Runs, owner: Owner, stored: StoredR
         said = "Only a response that was made with `background` can be cancelled."
         raise errors.bad_request(said, "response_id", "response_not_cancellable")
     if told["status"] in RUNNING:
-        told = {**told, "status": "cancelled"}
-        await responses.keep(owner, StoredResponse(told, stored.items))
+        found = await responses.end(owner, {**told, "status": "cancelled"})
+        if found is None:
+            raise errors.response_not_found(str(told["id"]))
+        told = found.response
         runs.stop(str(told["id"]))
     return told
