@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from app.cache.asker import about_asker
 from app.config.cache import Cacheable
 from app.core.events import Message, Prompt
 
@@ -36,7 +37,7 @@ _BACK = re.compile(
 def forbidden(prompt: Prompt, rules: Cacheable, *, personal: bool) -> str | None:
     """The first rule that keeps this prompt out of the cache, or None. personal: the scrubber found something.
 
-    One of: raw, empty, long, logprobs, choices, tools, temperature, personal, time, context.
+    One of: raw, empty, long, logprobs, choices, tools, temperature, personal, time, asker, context.
     """
     question = prompt.question
     checks = (
@@ -54,6 +55,8 @@ def forbidden(prompt: Prompt, rules: Cacheable, *, personal: bool) -> str | None
     asked = [message.text for message in prompt.messages if message.role == "user"]
     if rules.time_words and any(_timely(rules.time_words).search(text) for text in asked):
         return "time"
+    if not prompt.end_user and any(about_asker(text, rules.asker_words) for text in asked):
+        return "asker"
     return "context" if not rules.references and _points(prompt.messages, question) else None
 
 

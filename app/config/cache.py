@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from app.config.asker_words import ASKER_WORDS
 from app.config.base import Strict
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -28,7 +29,8 @@ class Cacheable(Strict):
     unset_temperature: whether requests without one may be cached. OpenAI's own default is 1, but who leaves it out has
     not asked for variety, and most clients leave it out. max_choices: OpenAI's `n`. tools: conversations in which tools
     were called (requests that offer tools never are). personal: requests in which the scrubber found something.
-    time_words: phrases of the user's messages whose answer is another one soon. references: a first message that
+    time_words: phrases of the user's messages whose answer is another one soon. asker_words: such that speak of whoever
+    asks; where the request names no end user, its answer would be another's. references: a first message that
     points at something outside itself ("continue", "and in France?").
     max_question, max_answer: characters. cut_short: answers that ended at the token limit.
     """
@@ -39,6 +41,7 @@ class Cacheable(Strict):
     tools: bool = False
     personal: bool = False
     time_words: tuple[Annotated[str, Field(min_length=1)], ...] = TIME_WORDS
+    asker_words: tuple[Annotated[str, Field(min_length=1)], ...] = ASKER_WORDS
     references: bool = False
     max_question: Annotated[int, Field(ge=1)] = 20_000
     max_answer: Annotated[int, Field(ge=1)] = 50_000

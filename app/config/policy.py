@@ -92,6 +92,15 @@ class Scrub(Strict):
     tools: bool = True
 
 
+class Restore(Strict):
+    """Where originals come back. links: within a link (a URL, a Markdown target, an attribute), while text of others is
+    in the conversation (a tool's result, a pasted document): `keep` the placeholder unless the same link stood there
+    with its original, or `restore` it all the same. Such text can plant a link that carries data away.
+    """
+
+    links: Literal["keep", "restore"] = "keep"
+
+
 class Leak(Strict):
     """What a run of the system prompt in the answer leads to; a tenant's `safety.leak` stands over it.
 
@@ -184,6 +193,7 @@ class Policy(Strict):
     stages: list[str] = Field(default_factory=lambda: list(STAGES))
     admit: Admit = Admit()
     scrub: Scrub = Scrub()
+    restore: Restore = Restore()
     guard: Guard = Guard()
     cache: CachePolicy = CachePolicy()
     route: Route = Route()

@@ -60,7 +60,8 @@ class Prompt:
     model: `auto`, a tier's name or a pool's model id. raw: the one message's text is the engine's whole prompt, to be
     continued as it stands (the legacy completions API). task: `generate` an answer, or `embed` or `classify` each
     message, which needs no engine. version: of the caller's prompt, in the caller's words (`metadata.prompt_version`):
-    a new one finds nothing in the semantic cache of what the old one left there.
+    a new one finds nothing in the semantic cache of what the old one left there. end_user: of the caller, as named in
+    the request; `""`: none is. fields: a digest of what the request asks for beside its texts, unknown fields as well.
     """
 
     messages: tuple[Message, ...]
@@ -69,6 +70,8 @@ class Prompt:
     raw: bool = False
     task: str = "generate"
     version: str = ""
+    end_user: str = ""
+    fields: str = ""
 
     @property
     def choices(self) -> int:

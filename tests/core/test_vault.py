@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.ports import Span
-from app.core.vault import Names, Restorer, Vault
+from app.core.restorer import Names, Restorer
+from app.core.vault import Vault
 from app.privacy.pseudonyms import Surrogates
 
 

@@ -276,7 +276,7 @@ async def test_a_cache_that_is_down_costs_hits_and_no_call(
     gateway = some.gateway(**recall())
     await run(gateway, ask(ALIKE, model="small"))
     getattr(some, port).error = error
-    call, events = await run(gateway, ask("Is the secret question how I boil an egg?", model="small"))
+    call, events = await run(gateway, ask("Is the secret question how to boil an egg?", model="small"))
     await drain()
     assert text_of(events) == "Eight minutes."
     assert some.rows[-1].outcome == "ok"

@@ -12,6 +12,7 @@ from app.api.bounds import MAX_MESSAGES, EndUser, Identifier, Model, Prose, Stop
 from app.api.json_schema_bounds import JsonSchema
 from app.api.openai.wire import Wire
 from app.api.validation import fit, load
+from app.api.whose import Identified
 from app.core import errors
 from app.core.events import Prompt
 
@@ -78,7 +79,7 @@ class Metadata(Wire):
     user_id: EndUser | None = None
 
 
-class Counted(Wire):
+class Counted(Identified):
     """`POST /v1/messages/count_tokens`: what of a request is read by the model."""
 
     model: Model
@@ -106,7 +107,7 @@ class Counted(Wire):
 
     def prompt(self) -> Prompt:
         """The request as the stages know it. Raises ApiError (400)."""
-        return Prompt(messages(self.system, self.messages), self.model, self.params())
+        return Prompt(messages(self.system, self.messages), self.model, self.params(), **self.identity)
 
     def params(self) -> dict[str, Any]:
         """What reaches the engine, under chat's names."""

@@ -31,8 +31,8 @@ from app.core.stage import Events
 from app.pipeline.assembly import Assembly
 
 log = logging.getLogger(__name__)
-NOT_IDENTITY = frozenset({"user", "safety_identifier", "metadata", "stream", "stream_options", "store"})
-"""Fields that do not change the answer."""
+NOT_IDENTITY = frozenset({"stream", "stream_options", "store"})
+"""Parameters that do not change the answer; every other one does, also one that nobody has heard of."""
 RESULT: Mapping[str, Literal["hit", "explore", "miss"]] = {"serve": "hit", "explore": "explore", "miss": "miss"}
 """What a verdict on the best candidate makes of the lookup."""
 _PIECE = re.compile(r".{1,24}(?=\s|$)|.{1,24}", re.DOTALL)
@@ -159,8 +159,8 @@ def partition(call: Call, prompt: Prompt) -> str:
     last = max(i for i, message in enumerate(prompt.messages) if message.role == "user")
     messages = [{**m.wire(), "content": None if i == last else m.text} for i, m in enumerate(prompt.messages)]
     params: Mapping[str, Any] = {k: v for k, v in prompt.params.items() if k not in NOT_IDENTITY}
-    whole = [prompt.model, messages, params, call.vault.shape]
-    digest = hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    whole = [prompt.model, messages, params, call.vault.shape, prompt.end_user, prompt.fields, prompt.raw, prompt.task]
+    digest = hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)).hexdigest()
     names = (call.who.tenant, prompt.model, prompt.version or "-")
     return "/".join([*(quote(name, safe="") for name in names), digest])
 

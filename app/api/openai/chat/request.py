@@ -26,6 +26,7 @@ from app.api.bounds import (
 from app.api.json_schema_bounds import ResponseFormat
 from app.api.openai.wire import ROLES, VERSION, Choose, StreamOptions, Tool, ToolCall, Wire, plain
 from app.api.validation import fit, load
+from app.api.whose import Identified
 from app.core import errors
 from app.core.events import Message, Prompt
 
@@ -98,7 +99,7 @@ class Moderation(Wire):
     policy: ModerationPolicy | None = None
 
 
-class ChatRequest(Wire):
+class ChatRequest(Identified):
     """`POST /v1/chat/completions`. Bounds are OpenAI's."""
 
     model: Model
@@ -144,7 +145,8 @@ class ChatRequest(Wire):
         """The request as the stages know it."""
         sent = {name: plain(value) for name in ENGINE_FIELDS if (value := getattr(self, name)) is not None}
         version = (self.metadata or {}).get(VERSION, "")
-        return Prompt(tuple(message.message() for message in self.messages), self.model, sent, version=version)
+        said = tuple(message.message() for message in self.messages)
+        return Prompt(said, self.model, sent, version=version, **self.identity)
 
     @property
     def screen(self) -> str | None:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from app.api.bounds import MAX_TEXT, Biases, EndUser, Model, Prose, Seed, Stop, Tokens
-from app.api.openai.wire import StreamOptions, Wire
+from app.api.openai.wire import StreamOptions
 from app.api.validation import fit, load
+from app.api.whose import Identified
 from app.core import errors
 from app.core.events import Message, Prompt
 from app.core.ports import Tokenizer
@@ -25,7 +26,7 @@ MOST = 128
 """Choices of one request, over all its prompts."""
 
 
-class CompletionRequest(Wire):
+class CompletionRequest(Identified):
     """`POST /v1/completions`. Bounds are OpenAI's. prompt: text, or token ids of the gateway's tokenizer."""
 
     model: Model
@@ -61,7 +62,8 @@ class CompletionRequest(Wire):
         sent["max_tokens"] = self.max_tokens or 16
         if self.logprobs is not None:
             sent |= {"logprobs": True, "top_logprobs": self.logprobs}
-        return [Prompt((Message("user", text),), self.model, sent, raw=True) for text in texts(self.prompt, tokenizer)]
+        given = texts(self.prompt, tokenizer)
+        return [Prompt((Message("user", text),), self.model, sent, raw=True, **self.identity) for text in given]
 
     @property
     def include_usage(self) -> bool:

@@ -15,8 +15,9 @@ from app.api.openai.responses.fields import Reasoning, Text
 from app.api.openai.responses.items import AnyItem, Conversation
 from app.api.openai.responses.tools import MAX_TOOLS, AnyTool, Chosen, Toolbox
 from app.api.openai.responses.turns import messages
-from app.api.openai.wire import VERSION, Wire, plain
+from app.api.openai.wire import VERSION, plain
 from app.api.validation import fit, load
+from app.api.whose import Identified
 from app.core import errors
 from app.core.events import Prompt
 
@@ -30,7 +31,7 @@ MetaKey = Annotated[str, Field(max_length=64)]
 MetaValue = Annotated[str, Field(max_length=512)]
 
 
-class Counted(Wire):
+class Counted(Identified):
     """`POST /v1/responses/input_tokens`: what of a request is read by the model."""
 
     model: Model = "auto"
@@ -53,7 +54,7 @@ class Counted(Wire):
 
     def prompt(self, conversation: Conversation) -> Prompt:
         """The request as the stages know it, but for its tools. Raises ApiError (400)."""
-        return Prompt(messages(conversation, self.instructions), self.model, self.params())
+        return Prompt(messages(conversation, self.instructions), self.model, self.params(), **self.identity)
 
     def params(self) -> dict[str, Any]:
         """What reaches the engine, under chat's names."""
