@@ -12,6 +12,7 @@ from app.config.api import Api
 from app.config.base import Strict, choose
 from app.config.batches import Batches
 from app.config.cache import CachePolicy
+from app.config.files import Files
 from app.config.route import Route
 from app.config.stage_order import STAGES, check_order
 from app.core.ports import Action, Hiding
@@ -72,6 +73,9 @@ class Admit(Strict):
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4_000_000
     max_completion_tokens: Annotated[int, Field(ge=1)] = 1024
     max_in_flight: Annotated[int, Field(ge=1)] = 256
+    free_per_minute: Annotated[
+        int, Field(ge=0, description="requests of one key that are no calls (counting, files, lists); 0: no limit")
+    ] = 1_200
 
 
 class Scrub(Strict):
@@ -204,6 +208,7 @@ class Policy(Strict):
     generate: Generate = Generate()
     moderate: Moderate = Moderate()
     batches: Batches = Batches()
+    files: Files = Files()
     embeddings: Embeddings = Embeddings()
     moderations: Moderations = Moderations()
     alerts: Alerts = Alerts()

@@ -477,7 +477,8 @@ def test_a_person_has_the_same_placeholder_in_every_response_of_a_conversation(k
 
 IMAGE = {"role": "user", "content": [{"type": "input_image", "image_url": "https://x.org/a.png"}]}
 REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
-    ({"background": True}, "background", "not supported"),
+    ({"background": True, "stream": True}, None, "stored and not streamed"),
+    ({"background": True, "store": False}, None, "stored and not streamed"),
     ({"conversation": "conv_1"}, "conversation", "previous_response_id"),
     ({"prompt": {"id": "pmpt_1"}}, "prompt", "instructions"),
     ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice", "web_search"),

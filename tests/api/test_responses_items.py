@@ -549,6 +549,15 @@ def test_a_compaction_is_opened_without_a_database_by_the_process_that_made_it(k
         good(post(bare, input=[compacted(bare), GO]))
 
 
+def test_the_official_client_sums_a_conversation_up(url: str) -> None:
+    client = openai.OpenAI(api_key=KEY, base_url=f"{url}/v1", max_retries=0)
+    items: Any = LONG
+    made = client.responses.compact(model="small", input=items)
+    assert ["compaction"] == [item.type for item in made.output]
+    again: Any = [item.to_dict() for item in made.output]
+    assert "completed" == client.responses.create(model="small", input=[*again, *items, GO]).status
+
+
 # -- truncation -------------------------------------------------------------------------------------
 
 

@@ -146,3 +146,16 @@ async def test_without_the_data_key_it_is_noise_and_with_another_secret_an_error
     blank = update(tenants).values(data_key=None)
     await world.store.write(lambda connection: connection.execute(blank))
     assert await world.kept.read(ACME, "resp_1") is None
+
+
+async def test_of_two_ends_the_first_stands_and_none_brings_a_deleted_response_back(world: World) -> None:
+    begun = StoredResponse({"id": "resp_1", "status": "queued", "output": []}, [ASKED])
+    await world.kept.keep(NORTH, begun)
+    ends = [{**begun.response, "status": status} for status in ("cancelled", "completed")]
+    assert await world.kept.end(SOUTH, ends[0]) is None
+    for end in ends:
+        assert StoredResponse(ends[0], [ASKED]) == await world.kept.end(NORTH, end)
+    assert StoredResponse(ends[0], [ASKED]) == await world.kept.read(NORTH, "resp_1")
+    await world.kept.delete(NORTH, "resp_1")
+    assert await world.kept.end(NORTH, ends[1]) is None
+    assert await world.kept.read(NORTH, "resp_1") is None

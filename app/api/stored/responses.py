@@ -23,6 +23,8 @@ from app.db.store import Store
 from app.installation.secrets import Sealer, SealError, Secrets
 
 MONTH = 30 * 86_400.0
+RUNNING = ("queued", "in_progress")
+"""Statuses of a response that has not ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,30 @@ class Responses:
         except SealError as error:
             raise LedgerError(f"A kept response cannot be read: {error}.") from error
         return StoredResponse(*orjson.loads(plain))
+
+    async def end(self, owner: Owner, made: Mapping[str, Any]) -> StoredResponse | None:
+        """Store how a response ended that had not: what is stored now, or None where it is gone.
+
+        In one transaction: of two ends (the answer's, a cancelling) the first stands.
+        """
+        values = self._mine(owner, made["id"])
+
+        def work(connection: Connection) -> StoredResponse | None:
+            row = connection.execute(_READ.with_for_update(of=rows), values).first()
+            if row is None or row.data_key is None:
+                return None
+            sealer, about = self._secrets.sealer_of(row.data_key), _about(owner.tenant, made["id"])
+            found = StoredResponse(*orjson.loads(sealer.open(row.body, about)))
+            if found.response["status"] not in RUNNING:
+                return found
+            sealed = sealer.seal(orjson.dumps([made, found.items]), about)
+            connection.execute(update(rows).where(rows.c.id == made["id"]).values(body=sealed))
+            return StoredResponse(made, found.items)
+
+        try:
+            return await self._store.write(work)
+        except SealError as error:
+            raise LedgerError(f"A kept response cannot be read: {error}.") from error
 
     async def delete(self, owner: Owner, response_id: str) -> bool:
         """Whether there was one. Later responses that went on from it hold its items, and stay."""

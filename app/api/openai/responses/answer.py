@@ -69,7 +69,7 @@ class Draft:
 
     def body(self, model: str, status: str, error: ApiError | None = None) -> dict[str, Any]:
         """The object. error: why it failed."""
-        ended = status != "in_progress"
+        ended = status not in ("queued", "in_progress")
         why = self.output.incomplete if status == "incomplete" else None
         return {
             "id": self.id,
@@ -86,12 +86,25 @@ class Draft:
             **self._echo,
         }
 
+    async def keep(self, body: Mapping[str, Any]) -> bool:
+        """Store it as it is now; whether it is. Raises LedgerError."""
+        return self._kept is not None and await self._kept.keep(self._call.who.owner, StoredResponse(body, self._items))
+
+    async def ended(self, body: Mapping[str, Any]) -> None:
+        """Store how it ended, unless it has ended in another way, or is gone. Raises LedgerError."""
+        if self._kept:
+            await self._kept.end(self._call.who.owner, body)
+
+    async def kept(self) -> StoredResponse | None:
+        """What of it is stored. Raises LedgerError."""
+        return await self._kept.read(self._call.who.owner, self.id) if self._kept else None
+
     async def end(self, model: str) -> dict[str, Any]:
         """The whole object, stored if it is to be. It says `store: false` where that could not be done."""
         whole = self.body(model, self.output.status)
         if self._kept is not None:
             try:
-                whole["store"] = await self._kept.keep(self._call.who.owner, StoredResponse(whole, self._items))
+                whole["store"] = await self.keep(whole)
             except PortError as error:  # it is answered and billed all the same
                 log.error("response %s was not stored: %s", self.id, error)  # noqa: TRY400 - the sentence says it all
                 whole["store"] = False

@@ -94,6 +94,9 @@ class History:
         found = await self.responses.read(self.owner, response_id) if self.responses else None
         if found is None:
             raise errors.previous_response_not_found(response_id)
+        if found.response["status"] not in ("completed", "incomplete"):
+            said = f"The previous response is {found.response['status']}: go on from one that has been answered."
+            raise errors.bad_request(said, "previous_response_id", "previous_response_not_answered")
         self._read.add(response_id)
         items = [dict(item) for item in found.conversation]
         self._known |= {item["id"]: item for item in items if item.get("id")}

@@ -22,7 +22,6 @@ from app.core import errors
 from app.core.events import Prompt
 
 NEVER = {
-    "background": "Background responses are not supported. Leave `background` out, and stream instead.",
     "conversation": "Conversations are not supported. Use `previous_response_id`.",
     "prompt": "Stored prompts are not supported. Send `instructions` and `input`.",
 }
@@ -73,6 +72,7 @@ class ResponsesRequest(Counted):
     """
 
     model: Model
+    background: bool | None = None
     stream: bool | None = None
     store: bool | None = None
     max_output_tokens: Tokens | None = None
@@ -85,6 +85,13 @@ class ResponsesRequest(Counted):
     prompt_cache_key: EndUser | None = None
     user: EndUser | None = None
     safety_identifier: EndUser | None = None
+
+    @model_validator(mode="after")
+    def _waits(self) -> ResponsesRequest:
+        if self.background and (self.stream or self.store is False):
+            msg = "background: such a response is stored and not streamed; leave `stream` and `store` out"
+            raise ValueError(msg)
+        return self
 
     def params(self) -> dict[str, Any]:
         """What reaches the engine, under chat's names."""
@@ -104,7 +111,7 @@ class ResponsesRequest(Counted):
     def echo(self) -> dict[str, Any]:
         """Its fields as the response repeats them, defaults filled in."""
         return {
-            "background": False,
+            "background": bool(self.background),
             "instructions": self.instructions,
             "max_output_tokens": self.max_output_tokens,
             "max_tool_calls": None,

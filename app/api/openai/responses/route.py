@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
-from app.api.auth import authenticate
+from app.api.auth import authenticate, batch_line
 from app.api.bounds import Identifier
+from app.api.headers import of_call
 from app.api.openai.responses.answer import CompactAnswer, Draft, ResponseAnswer, ResponseStream
+from app.api.openai.responses.background import as_it_stands, cancel
 from app.api.openai.responses.compaction import asking
 from app.api.openai.responses.history import History
 from app.api.openai.responses.items import Conversation
@@ -73,7 +76,16 @@ async def retrieve(request: Request, response_id: str) -> dict[str, Any]:
     """A stored response of this key's project."""
     if request.query_params.get("stream") == "true":
         raise errors.unsupported("stream", "A response is streamed only while it is made. Leave `stream` out.")
-    return dict((await _stored(request, response_id)).response)
+    deadline = request.app.state.gateway.policy.generate.deadline
+    return dict(as_it_stands(await _stored(request, response_id), deadline, time.time()))
+
+
+@router.post(f"{PATH}/{{response_id}}/cancel")
+async def stop(request: Request, response_id: str) -> dict[str, Any]:
+    """Cancel a background response that has not ended."""
+    stored = await _stored(request, response_id)
+    state = request.app.state
+    return dict(await cancel(state.responses, state.runs, (await authenticate(request, SCOPE)).owner, stored))
 
 
 @router.delete(f"{PATH}/{{response_id}}")
@@ -108,8 +120,13 @@ async def input_items(request: Request, response_id: str) -> dict[str, Any]:
 async def _open(post: Posted) -> Response:
     asked = read(post.body)
     post.must_know(asked.model)
+    if asked.background and batch_line(post.request):
+        raise errors.unsupported("background", "A batch's line is answered within its batch. Leave `background` out.")
     conversation = await _history(post).conversation(asked)
     call, events, draft = await _begun(post, asked, conversation)
+    if asked.background:
+        queued = await post.request.app.state.runs.start(post.gateway, call, events, draft)
+        return JSONResponse(queued, headers=of_call(call, settled=False) | draft.headers)
     return (ResponseStream if asked.stream else ResponseAnswer)(post.gateway, call, events, draft)
 
 

@@ -60,14 +60,14 @@ class ResponseObject(Shape):
     object: Literal["response"]
     created_at: int
     completed_at: int | None
-    status: Literal["completed", "incomplete", "in_progress", "failed"]
+    status: Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
     error: ResponseFault | None
     incomplete_details: ResponseEnd | None
     model: str
     output: list[ResponseItem]
     store: bool
     usage: ResponseUsage | None
-    background: Literal[False]
+    background: bool
     instructions: str | None
     max_output_tokens: int | None
     max_tool_calls: None
