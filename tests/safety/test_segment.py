@@ -34,7 +34,7 @@ def test_so_do_fillers_selectors_and_controls(sign: str) -> None:
         SAID.replace(" ", ""),
         SAID.replace(" ", "").upper(),
         SAID.title().replace(" ", ""),
-        "".join(f"<b>{word}</b>" for word in SAID.split()),
+        "</b><b>".join(SAID.split()),
         ", ".join(SAID.replace(" ", "")),
         "  ".join(SAID.replace(" ", "")),
         "\N{PARTY POPPER}".join(SAID.replace(" ", "")),
