@@ -59,6 +59,10 @@ pip_install -r "$lock" || failed
 pip_install --no-build-isolation ${PENSTOCK_EDITABLE--e} . || failed
 
 # Ray guards every local cluster with a token that it keeps in the home folder. In this environment its commands
-# (`serve deploy`, `serve status`) use that token without being told to.
+# (`serve deploy`, `serve status`) use that token without being told to. And its proxy, a uvicorn, believes no
+# X-Forwarded-For of whoever connects from this machine.
 site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-echo "import os; os.environ.setdefault('RAY_AUTH_MODE', 'token')" >"$site/penstock_ray.pth"
+{
+    echo "import os; os.environ.setdefault('RAY_AUTH_MODE', 'token')"
+    echo "import os; os.environ.setdefault('FORWARDED_ALLOW_IPS', '')"
+} >"$site/penstock_ray.pth"

@@ -84,6 +84,7 @@ async def _known(request: Request) -> Principal:
     authenticator: Authenticator = request.app.state.gateway.ports.authenticator
     who = await authenticator.identify(key) if key else None
     if who is None:
+        door.check_failures(request)  # after the lookup: a stranger behind the same proxy shuts no right key out
         if key:
             door.failed(request)
         request.app.state.told("wrong_key" if key else "missing_key")

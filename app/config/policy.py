@@ -113,6 +113,15 @@ class Leak(Strict):
     run: Annotated[int, Field(ge=40)] = 60
 
 
+class Unreadable(Strict):
+    """Prompts that the guard's model cannot read: scripts and signs that it was not taught. threshold: from which share
+    of a message's letters up, 0..1. action: as the guard's; `flag` by default, because whole languages are such.
+    """
+
+    action: Action = "flag"
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
+
+
 class Guard(Strict):
     """`alongside`: scores while the engine already generates, and holds the first Token back until it has.
 
@@ -127,6 +136,7 @@ class Guard(Strict):
     mode: Literal["before", "alongside"] = "before"
     tools: Literal["judge", "flag", "ignore"] = "flag"
     leak: Leak = Leak()
+    unreadable: Unreadable = Unreadable()
 
 
 class Generate(Strict):
@@ -149,7 +159,8 @@ class Generate(Strict):
 
 
 class Moderate(Strict):
-    """Scores are the classifier's labels; a label without a threshold never stops an answer.
+    """Scores are the classifier's labels; a label without a threshold never stops an answer. The label `unreadable` is
+    the share of an answer's letters that the classifier cannot read, 0..1.
 
     window: characters scored together. overlap: of them, how many left before and are seen again, so that a phrase
     cannot hide across the edge; None is half of the window. stride: so many unscored characters call for a score;

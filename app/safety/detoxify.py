@@ -1,6 +1,7 @@
 """Score how toxic a text is with Detoxify.  Port Classifier.
 
-moderate -> [DetoxifyClassifier] -> scores of toxicity, severe_toxicity, obscene, threat, insult, identity_attack.
+moderate -> [DetoxifyClassifier] -> scores of toxicity, severe_toxicity, obscene, threat, insult, identity_attack; and
+of unreadable, the share of the letters that the model cannot read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from app.models.chunks import windows
 from app.models.errors import ModelError, offline
 from app.models.threads import Worker
 from app.safety.deobfuscate import plain
+from app.safety.segment import UNREADABLE, Segmenter, unreadable
 
 CHECKPOINT = "detoxify.ckpt"
 CHECKS = "selfcheck.json"
@@ -77,6 +79,7 @@ class DetoxifyClassifier:
         # An insult among many more tokens than the model was trained on is diluted.
         self._window = int(about.get("window", LIMIT))
         self.labels = tuple(self._detoxify.class_names)
+        self._segment = Segmenter(self._detoxify.tokenizer.get_vocab())
         self._worker = Worker("detoxify", threads)
         self.int8 = False
         self._worker.wait(self._check, model, folder)
@@ -92,7 +95,8 @@ class DetoxifyClassifier:
         for at in range(0, len(pieces), BATCH):  # other calls get their turn between the windows of a long text
             batch = pieces[at : at + BATCH]
             _highest(scores, batch, await self._worker.run(self._predict, batch))
-        return _lower(texts, scores)
+        unread = await self._worker.run(self._unread, list(texts))
+        return [{**labels, UNREADABLE: share} for labels, share in zip(_lower(texts, scores), unread, strict=True)]
 
     def _score(self, texts: list[str]) -> list[dict[str, float]]:
         """The same in the worker's own thread."""
@@ -108,10 +112,29 @@ class DetoxifyClassifier:
         cut = [
             (number, piece)
             for number, text in enumerate(texts)
-            for reading in _readings(text)
+            for reading in self._readings(text)
             for piece in windows(self._detoxify.tokenizer, reading, self._window, self._window // 5)
         ]
         return sorted(cut, key=lambda item: len(item[1]))
+
+    def _readings(self, text: str) -> list[str]:
+        """The text, and what a reader makes of it where that differs. Empty: nothing to score."""
+        whole = _whole(text)
+        seen = plain(whole, RUDE)
+        found = (whole, seen, self._segment.changed(whole), self._segment.changed(seen))
+        return list(dict.fromkeys(reading for reading in found if reading.strip())) if whole.strip() else []
+
+    def _unread(self, texts: list[str]) -> list[float]:
+        """Of each text the share of letters that the model's tokenizer does not know."""
+        return [self._unknown_share(plain(self._segment(_whole(text)))) for text in texts]
+
+    def _unknown_share(self, text: str) -> float:
+        tokenizer = self._detoxify.tokenizer
+        if not tokenizer.is_fast:  # such a one does not tell where its tokens stand
+            return 0.0
+        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        spans = zip(found["input_ids"], found["offset_mapping"], strict=True)
+        return unreadable(text, (span for id_, span in spans if id_ == tokenizer.unk_token_id))
 
     def _predict(self, batch: list[Piece]) -> list[dict[str, float]]:
         """Each piece's labels. In int8 one by one: activations are scaled by the batch, neighbours would show."""
@@ -162,13 +185,9 @@ def quantized(model: Any) -> Any:
         return torch.ao.quantization.quantize_dynamic(model.eval(), {torch.nn.Linear}, dtype=torch.qint8)
 
 
-def _readings(text: str) -> list[str]:
-    """The text, and what a reader makes of it where that differs. Empty: nothing to score."""
-    whole = LONE.sub("\N{REPLACEMENT CHARACTER}", text)  # half a character: no tokenizer takes it
-    if not whole.strip():
-        return []
-    seen = plain(whole, RUDE)
-    return [whole] if seen == whole or not seen.strip() else [whole, seen]
+def _whole(text: str) -> str:
+    """Without half characters: no tokenizer takes them."""
+    return LONE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _in_context(texts: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ from app.core.places import wordings
 from app.core.ports import Classifier
 from app.core.stage import Events
 from app.pipeline.assembly import Assembly
+from app.safety.segment import UNREADABLE
 from app.safety.untrusted import pieces, whole
 
 Scores = Mapping[str, float]
@@ -71,6 +72,9 @@ class Guard:
             if highest >= threshold:
                 label, score, where = others, highest, "tools"
                 action = action if self._settings.tools == "judge" else "flag"
+        if score < threshold and (unread := _unread(said)) >= self._settings.unreadable.threshold:
+            label, score, where, threshold = UNREADABLE, unread, None, self._settings.unreadable.threshold
+            action = self._settings.unreadable.action
         made = GuardDecision(label, score, action if score >= threshold else None, where)
         call.decisions.guard = made
         return Refusal(self.name, errors.injection(label)) if made.refused else None
@@ -86,8 +90,13 @@ class Guard:
 
 
 def _highest(scored: Sequence[Scores]) -> tuple[str, float]:
-    every = ((label, score) for scores in scored for label, score in scores.items())
+    every = ((label, score) for scores in scored for label, score in scores.items() if label != UNREADABLE)
     return max(every, key=lambda pair: pair[1], default=("none", 0.0))
+
+
+def _unread(scored: Sequence[Scores]) -> float:
+    """The largest share of a text that could not be read."""
+    return max((scores.get(UNREADABLE, 0.0) for scores in scored), default=0.0)
 
 
 class Gate:

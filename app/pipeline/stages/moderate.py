@@ -20,10 +20,13 @@ from app.core.reader import Later, Reader
 from app.core.stage import Events
 from app.pipeline.assembly import Assembly
 from app.pipeline.stages.guard import outside
+from app.safety.segment import UNREADABLE
 from app.safety.sliding_window import SlidingWindow
 from app.safety.spoken import alternative
 
 Scores = dict[str, float]
+TELLING = 0.5
+"""The share of an answer that could not be read from which it is told, also where no threshold is set on it."""
 
 
 class Moderate:
@@ -117,7 +120,8 @@ class Moderate:
         before = call.decisions.moderate or ModerateDecision()
         seen, stopped = dict(before.scores), self._over(scored)
         for scores in scored:
-            for label in self._settings.thresholds:
+            unread = (UNREADABLE,) if scores.get(UNREADABLE, 0.0) >= TELLING else ()
+            for label in (*self._settings.thresholds, *unread):
                 seen[label] = max(seen.get(label, 0.0), round(scores.get(label, 0.0), 4))
         call.decisions.moderate = ModerateDecision(seen, stopped or before.stopped)
         return stopped
