@@ -21,6 +21,7 @@ from app.models.catalog import PINS
 from app.runtime.prepare import prepare
 from app.safety.injection import OnnxInjection
 from app.safety.untrusted import pieces
+from app.safety.verdict import tempered
 from evals.curves import auc, calibration, precision_recall, recall_at, roc
 from evals.data import FORMATS, rows
 from evals.seen import Seen
@@ -76,7 +77,8 @@ async def _as_messages(judge: OnnxInjection, texts: Sequence[str]) -> list[float
     """The score of each text as the guard sees a user's message: whole and in its pieces, the highest."""
     found = []
     for text in texts:
-        scores = await judge.score(pieces(Prompt((Message("user", text),))))
+        parts = pieces(Prompt((Message("user", text),)))
+        scores = tempered(parts, await judge.score(parts))
         found.append(max((score["injection"] for score in scores), default=0.0))
     return found
 

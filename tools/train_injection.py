@@ -2,7 +2,8 @@
 
     python -m tools.train_injection injection_tune.jsonl first --harmless hardness_train.jsonl routing_train.jsonl
         cache_tune.jsonl pii_tune.jsonl toxicity_train.jsonl
-    python -m tools.train_injection injection_*.jsonl app/weights/injection-pair --from first --harmless ... as above
+    python -m tools.train_injection injection_tune.jsonl injection_[abo]*.jsonl app/weights/injection-pair
+        --from first --harmless ...    # the same files
     python -m tools.train_injection injection_tune.jsonl trial --without HackAPrompt,persona    # what unseen ones score
 
 A file has one object a line: `text`, `attack` (0 or 1), `source`. To its rows come as many of our own making
@@ -139,7 +140,6 @@ def learn(rows: Sequence[Row], cutter: Cutter, base: str, out: Path, start: Path
         recipe = Recipe(epochs=1, bf16=True, seed=5, lr=5e-4)
     fit(model, [ids for ids, _ in windows], loss, recipe)
     save(model, out, {"task": "sequence", "labels": ["injection"], "int8": True})
-    Seen.of(row.text for row in rows).save(out)
 
 
 def main() -> None:
@@ -162,12 +162,14 @@ def main() -> None:
     kept = [row for row in real if row.family not in without]  # nothing is made from what is left out
     made = [*mixture(kept, OWN, SEED), *working(kept, OWN // 4, SEED)]
     train, held = split([*made, *(row for row in real if row.family in without)], without)
+    seen = Seen.of(row.text for row in train)  # with those that only the adapter to go on from has seen
     if args.start:
         train = [row for row in train if row.kind in NEW or held_out(row.text[::-1], AGAIN)]
     cutter = Cutter(base)
     if not args.measure_only:
         print(f"{len(train)} rows to train on, {len(held)} held out", flush=True)
         learn(train, cutter, base, args.out, args.start)
+        seen.save(args.out)
     judge(args.out, held, cutter, base, without)
     pin(args.out)
 

@@ -27,8 +27,8 @@ from app.api.openai.responses import route as responses
 from app.api.openai.responses.background import Runs
 from app.api.openapi import document
 from app.api.ops import health as ops
-from app.api.stored.compactions import Compactions
 from app.api.ops import root
+from app.api.stored.compactions import Compactions
 from app.api.stored.idempotency import Idempotency
 from app.api.stored.responses import Responses
 from app.batches.service import BatchService

@@ -22,6 +22,7 @@ from app.core.stage import Events
 from app.pipeline.assembly import Assembly
 from app.safety.segment import UNREADABLE
 from app.safety.untrusted import pieces, whole
+from app.safety.verdict import tempered
 
 Scores = Mapping[str, float]
 
@@ -86,7 +87,7 @@ class Guard:
         scored = await self._classifier.score([*texts, *new])
         for tool, scores in zip(new, scored[len(texts) :], strict=True):
             known[tool] = self._known[tool] = scores
-        return list(scored[: len(texts)]), list(known.values())
+        return tempered(texts, scored[: len(texts)]), list(known.values())
 
 
 def _highest(scored: Sequence[Scores]) -> tuple[str, float]:

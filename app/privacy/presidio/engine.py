@@ -133,7 +133,11 @@ class Cards(PatternRecognizer):  # type: ignore[misc]
     )
 
     def __init__(self, supported_language: str) -> None:
-        shape = Pattern("card", rf"(?<![\w.-]){self.RANGES}(?:[ -]?\d){{9,15}}(?![\w-]|\.\d)|(?<![\w.-])[3-6](?:[ ./-]\d){{12,18}}(?![\w-]|\.\d)", 0.3)
+        shape = Pattern(
+            "card",
+            rf"(?<![\w.-]){self.RANGES}(?:[ -]?\d){{9,15}}(?![\w-]|\.\d)|(?<![\w.-])[3-6](?:[ ./-]\d){{12,18}}(?![\w-]|\.\d)",
+            0.3,
+        )
         super().__init__("CREDIT_CARD", patterns=[shape], supported_language=supported_language, name="Cards")
 
     def validate_result(self, pattern_text: str) -> bool:

@@ -34,7 +34,7 @@ _IS = (
     r"\u00e8|jest|\u00e4r|er)\s{1,2}(?:now |still |set to |just |actually )?)"
 )
 _TOLD = rf"\b{_WORDS}\b(?:[ ][\w'\u2019.-]{{1,20}}){{0,5}}?{_IS}{_OPEN}"
-_SIGNED = rf"(?=[^\s]{{0,60}}[\d!$%&*#@^+=_~?-]{{1}})(?!\d{{1,2}}\b(?![\w!@#$%]))"
+_SIGNED = r"(?=[^\s]{0,60}[\d!$%&*#@^+=_~?-]{1})(?!\d{1,2}\b(?![\w!@#$%]))"
 
 SECRETS: Sequence[Rule] = (
     # `DB_PASSWORD=...` of a settings file: to the end of its line

@@ -15,7 +15,9 @@ _CARD = (
 )
 _SSN = r"ssn|social sec|social insurance|s\.s\.n|socials?\b|tax ?payer id|itin"
 _SPREAD = r"(?<![\w.])\d(?:[ .\-_/]{0,2}\d){%d,%d}(?![\w])"
-_PASSPORT = r"passports?|passeport|reisepass|pasaporte|passaporto|paszport|paspoort|\u043f\u0430\u0441\u043f\u043e\u0440\u0442"
+_PASSPORT = (
+    r"passports?|passeport|reisepass|pasaporte|passaporto|paszport|paspoort|\u043f\u0430\u0441\u043f\u043e\u0440\u0442"
+)
 _ID = r"(?=[A-Z0-9-]{0,12}\d)[A-Z0-9](?:[A-Z0-9-]{4,14})[A-Z0-9]"
 _NAME = r"[^\W\d_][^\W\d_'\u2019.-]{0,24}(?:[ '\u2019-][^\W\d_][^\W\d_'\u2019.-]{0,24}){0,3}\.?"
 _PERSONAL = (
@@ -26,7 +28,9 @@ _PERSONAL = (
     r"vorname|nom|pr\u00e9nom|cognome"
 )
 _AT = r"[ ]?(?:\((?:at|@|\u00e4t)\)|\[(?:at|@|\u00e4t)\]|\{(?:at|@)\}|<at>|_at_|-at-|[ ]at[ ]|[ ]@[ ]?|@[ ])[ ]?"
-_DOT = r"(?:\.|[ ]?(?:\((?:dot|punkt|\.)\)|\[(?:dot|punkt|\.)\]|\{dot\}|<dot>|_dot_|[ ](?:dot|punkt|point|punto)[ ])[ ]?)"
+_DOT = (
+    r"(?:\.|[ ]?(?:\((?:dot|punkt|\.)\)|\[(?:dot|punkt|\.)\]|\{dot\}|<dot>|_dot_|[ ](?:dot|punkt|point|punto)[ ])[ ]?)"
+)
 _CAPITALS = r"[A-Z\u00c0-\u00de][\w'\u2019-]{1,24}(?: [A-Z\u00c0-\u00de][\w'\u2019-]{0,24}\.?){0,2}"
 _RELATIONS = (
     r"landlord|landlady|boss|manager|colleague|co-?worker|neighbou?r|friend|wife|husband|partner|girlfriend|boyfriend|"
@@ -54,7 +58,7 @@ WORDED: Sequence[Rule] = (
     rule("EMAIL_ADDRESS", rf"(?<![\w.+-])[\w.+-]{{1,64}}{_HIDDEN_AT}[\w-]{{1,63}}(?:{_DOT}[\w-]{{2,63}}){{1,4}}(?!\w)", 0.85, case=False),
     rule("EMAIL_ADDRESS", rf"(?<![\w.+-])[\w.+-]{{1,64}}{_AT}[\w-]{{1,63}}(?:[ ](?:dot|punkt|point|punto)[ ][\w-]{{2,63}}){{1,4}}(?!\w)", 0.8, case=False),
     rule("EMAIL_ADDRESS", rf"(?<![\w.+-])[\w+-]{{1,32}}(?:[ ](?:dot|punkt)[ ][\w-]{{1,32}}){{0,3}}(?:@|{_AT})[\w-]{{1,63}}(?:[ ](?:dot|punkt)[ ][\w-]{{2,63}}){{1,4}}(?!\w)", 0.8, case=False),
-    rule("EMAIL_ADDRESS", rf"(?<![\w.+-])[\w.+-]{{1,64}}[ ]at[ ][\w-]{{1,63}}(?:[ ]?[(\[{{](?:dot|punkt)[)\]}}][ ]?[\w-]{{2,63}}){{1,4}}(?!\w)", 0.8, case=False),
+    rule("EMAIL_ADDRESS", r"(?<![\w.+-])[\w.+-]{1,64}[ ]at[ ][\w-]{1,63}(?:[ ]?[(\[{](?:dot|punkt)[)\]}][ ]?[\w-]{2,63}){1,4}(?!\w)", 0.8, case=False),
     # -- names where a field says so -----------------------------------------------------------------------------------
     rule("PERSON", rf"[\"'](?:{_PERSONAL})[\"'][ \t]{{0,3}}:[ \t]{{0,3}}[\"']({_NAME})[\"']", 0.85, case=False, group=1),
     rule("PERSON", rf"[\"']name[\"'][ \t]{{0,3}}:[ \t]{{0,3}}[\"']({_NAME})[\"']", 0.8, r"e-?mail|phone|birth|address|patient|age\b|dob|customer|salary|mobile", case=False, group=1),
