@@ -1,8 +1,8 @@
 """`penstock profile`: what one replica does, found by asking it over HTTP. cli, bench -> [measure] -> a graph.
 
 Prefill: the time to the first token of prompts of growing length, one at a time. Decode: answers side by side, the
-time between their tokens. Both through everything that stands before the engine, which is why what does not grow with the
-length is kept apart, as overhead. The replica must have nothing else to do.
+time between their tokens. Both through everything that stands before the engine, which is why what does not grow with
+the length is kept apart, as overhead. The replica must have nothing else to do.
 """
 
 from __future__ import annotations
