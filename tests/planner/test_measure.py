@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from app.planner import measure
-from app.planner.measure import Fixed, Target
+from app.planner.measure import Fixed, Target, Timing
 from app.planner.profile import ProfileError
 from tests.planner.engine import engine
 
@@ -47,6 +47,29 @@ def test_times_that_do_not_grow_are_overhead_and_never_a_negative_speed() -> Non
     overhead, rates = measure._prefill([(32, 0.06), (64, 0.05), (128, 0.055)])
     assert 0 < overhead < 0.05
     assert all(point.tokens_per_second > 0 for point in rates)
+
+
+def test_a_step_is_what_longer_answers_take_longer_however_the_first_words_were_held_back() -> None:
+    short = [Timing(0.4, 0.5, 0.6, 32, 8)]
+    assert pytest.approx(0.02) == measure._step(short, [Timing(0.1, 0.5 + 32 * 0.02, 2.0, 32, 40)])
+    with pytest.raises(ProfileError, match="longer"):
+        measure._step(short, short)
+
+
+async def test_calls_that_are_refused_are_left_out_and_only_all_of_them_are_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def some(_http: object, _model: str, prompt: str, _tokens: int) -> Timing:
+        if "no" in prompt:
+            raise ProfileError(prompt)
+        return Timing(0.1, 0.2, 0.3, 5, 6)
+
+    monkeypatch.setattr(measure, "ask", some)
+    target = Target("", "", "small")
+    async with measure.client(target) as http:
+        assert 2 == len(await measure._several(http, target, ["yes", "no", "yes"], 1))
+        with pytest.raises(ProfileError, match="no"):
+            await measure._several(http, target, ["no", "no way"], 1)
 
 
 def test_prompts_of_one_length_tell_nothing() -> None:
