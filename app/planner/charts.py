@@ -56,7 +56,7 @@ def _bars(axes: Any, rows: Sequence[Answer], title: str, value: Callable[[Answer
     colours = [GOOD if one.met else BAD for one in rows][::-1]
     drawn = axes.barh(range(len(names)), values, color=colours)
     axes.set_yticks(range(len(names)), names)
-    axes.bar_label(drawn, fmt="{:,.3g}", fontsize=8, padding=3)
+    axes.bar_label(drawn, fmt=_label, fontsize=8, padding=3)
     axes.set_title(f"{title} (green: the service level is kept)", loc="left", fontsize=10, color=INK)
 
 
@@ -68,7 +68,7 @@ def _latency(axes: Any, rows: Sequence[Answer]) -> None:
         axes.plot(values, range(len(names)), mark, color=colour, label=label)
     axes.set_yticks(range(len(names)), names)
     axes.set_xlim(left=0)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
     axes.set_title("seconds to the first token", loc="left", fontsize=10, color=INK)
 
 
@@ -85,3 +85,7 @@ def _claims(axes: Any, plan: Plan) -> None:
 
 def _short(text: str, most: int = 44) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _label(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

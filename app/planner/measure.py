@@ -22,7 +22,10 @@ from app.planner.profile import DecodePoint, PrefillPoint, Profile, ProfileError
 
 PATIENCE_S = 300.0
 REPEATS = 3
-ANSWER_TOKENS = 32
+READ_TOKENS = 8
+"""Of an answer whose first token is timed: one token alone would leave sooner than a moderated stream's first words."""
+SHORT_ANSWER, LONG_ANSWER = 8, 40
+"""Tokens of the two answers whose times differ by steps alone, however the first words were held back."""
 SHORTEST_TOKENS = 32
 BURST = 8
 WORDS = ("river", "garden", "engine", "yellow", "quiet", "market", "winter", "paper", "stone", "music", "bridge",
@@ -131,7 +134,11 @@ async def _reads(http: httpx.AsyncClient, target: Target, say: Say) -> list[tupl
     """(prompt tokens, median seconds to the first token), by length."""
     found, length = [], SHORTEST_TOKENS
     while length <= target.longest:
-        rows = [await ask(http, target.model, words(length, (length, turn)), 1) for turn in range(REPEATS)]
+        rows = [
+            one
+            for turn in range(REPEATS)
+            for one in await _several(http, target, [words(length, (length, turn))], READ_TOKENS)
+        ]
         tokens = round(statistics.median(row.prompt_tokens for row in rows))
         found.append((tokens, statistics.median(row.first_s for row in rows)))
         say(f"prompts of {tokens} tokens: first token after {found[-1][1] * 1000:.0f} ms")
@@ -139,19 +146,37 @@ async def _reads(http: httpx.AsyncClient, target: Target, say: Say) -> list[tupl
     return found
 
 
+async def _several(http: httpx.AsyncClient, target: Target, prompts: Sequence[str], tokens: int) -> list[Timing]:
+    """Ask all at once; what was refused is left out. Raises the first error where nothing was answered."""
+    asked = (ask(http, target.model, prompt, tokens) for prompt in prompts)
+    rows = await asyncio.gather(*asked, return_exceptions=True)
+    answered = [row for row in rows if isinstance(row, Timing)]
+    if not answered:
+        raise next(row for row in rows if isinstance(row, BaseException))
+    return answered
+
+
 async def _writes(http: httpx.AsyncClient, target: Target, say: Say) -> list[DecodePoint]:
     """A step's seconds, by answers at once."""
     found, batch = [], 1
     while batch <= target.batch:
-        prompts = [words(SHORTEST_TOKENS, ("write", batch, number)) for number in range(batch)]
-        rows = await asyncio.gather(*(ask(http, target.model, prompt, ANSWER_TOKENS) for prompt in prompts))
-        steps = [(row.last_s - row.first_s) / (row.output_tokens - 1) for row in rows if row.output_tokens > 1]
-        if not steps or max(steps) <= 0:
-            raise ProfileError(f"{target.model} sends its answers in one piece: no step can be timed")
-        found.append(DecodePoint(batch=batch, step_s=max(statistics.median(steps), 1e-6)))
+        rows = []
+        for tokens in (SHORT_ANSWER, LONG_ANSWER):
+            prompts = [words(SHORTEST_TOKENS, ("write", batch, tokens, number)) for number in range(batch)]
+            rows.append(await _several(http, target, prompts, tokens))
+        found.append(DecodePoint(batch=batch, step_s=_step(*rows)))
         say(f"{batch} answers at once: {found[-1].step_s * 1000:.1f} ms a token")
         batch *= 2
     return found
+
+
+def _step(short: Sequence[Timing], long: Sequence[Timing]) -> float:
+    """Seconds of a step, by what the longer answers took longer. Raises ProfileError where they were not longer."""
+    more = statistics.mean(row.output_tokens for row in long) - statistics.mean(row.output_tokens for row in short)
+    later = statistics.mean(row.last_s for row in long) - statistics.mean(row.last_s for row in short)
+    if more < 1 or later <= 0:
+        raise ProfileError("longer answers did not take longer: no step can be timed")
+    return later / more
 
 
 def _prefill(reads: Sequence[tuple[int, float]]) -> tuple[float, list[PrefillPoint]]:
@@ -169,6 +194,6 @@ def _prefill(reads: Sequence[tuple[int, float]]) -> tuple[float, list[PrefillPoi
 async def _servers(http: httpx.AsyncClient, target: Target, overhead: float, read: PrefillPoint) -> int:
     """How many calls pass the overhead side by side: by a burst of short prompts, less what the engine reads."""
     prompts = [words(SHORTEST_TOKENS, ("burst", number)) for number in range(BURST)]
-    rows = await asyncio.gather(*(ask(http, target.model, prompt, 1) for prompt in prompts))
+    rows = await _several(http, target, prompts, READ_TOKENS)
     waited = max(row.first_s for row in rows) - BURST * read.prompt_tokens / read.tokens_per_second
     return min(max(round(BURST * overhead / max(waited, 1e-6)), 1), BURST)

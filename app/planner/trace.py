@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -126,6 +127,19 @@ def scaled(trace: Sequence[Arrival], tokens_per_day: float) -> list[Arrival]:
 def paced(trace: Sequence[Arrival], factor: float) -> list[Arrival]:
     """The same calls, `factor` times as many a second."""
     return [replace(one, at=one.at / factor) for one in trace]
+
+
+def swinging(trace: Sequence[Arrival], depth: float, swings: int) -> list[Arrival]:
+    """The same calls in the same time, slowly first: by turns 1 / (1 + depth) and 1 / (1 - depth) times as fast."""
+    span = load(trace).span_s
+    turn = 2 * math.pi * swings / span
+    return [replace(one, at=one.at + depth / turn * math.sin(turn * one.at)) for one in trace]
+
+
+def repeated(trace: Sequence[Arrival], times: int) -> list[Arrival]:
+    """The trace, and again after it, so many times in all."""
+    span = load(trace).span_s
+    return [replace(one, at=one.at + turn * span) for turn in range(times) for one in trace]
 
 
 def thinned(trace: Sequence[Arrival], calls: int) -> list[Arrival]:
