@@ -24,15 +24,18 @@ from app.api.openai import batches, embeddings, files, models, moderations, toke
 from app.api.openai.chat import route as chat
 from app.api.openai.completions import route as completions
 from app.api.openai.responses import route as responses
+from app.api.openai.responses.background import Runs
 from app.api.openapi import document
 from app.api.ops import health as ops
 from app.api.ops import root
+from app.api.stored.compactions import Compactions
 from app.api.stored.idempotency import Idempotency
 from app.api.stored.responses import Responses
 from app.batches.service import BatchService
 from app.core import errors
 from app.core.errors import ApiError
 from app.core.ports import PortError
+from app.installation.secrets import one_process
 from app.pipeline.gateway import Gateway
 from app.tenancy.admin import AdminService
 
@@ -96,6 +99,9 @@ def create_app(
     app.state.told = dependencies.told
     app.state.idempotency = dependencies.idempotency
     app.state.responses = dependencies.responses
+    app.state.runs = Runs()
+    # Without a database nothing outlives the process, nor does what clients carry for it.
+    app.state.compactions = Compactions(dependencies.responses.sealer if dependencies.responses else one_process())
     for routes in (chat, completions, responses, messages, embeddings, moderations, tokenize, models, ops, root):
         app.include_router(routes.router)
     if dependencies.archive is not None:

@@ -12,6 +12,7 @@ from app.config.api import Api
 from app.config.base import Strict, choose
 from app.config.batches import Batches
 from app.config.cache import CachePolicy
+from app.config.files import Files
 from app.config.route import Route
 from app.config.stage_order import STAGES, check_order
 from app.core.ports import Action, Hiding
@@ -72,6 +73,9 @@ class Admit(Strict):
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4_000_000
     max_completion_tokens: Annotated[int, Field(ge=1)] = 1024
     max_in_flight: Annotated[int, Field(ge=1)] = 256
+    free_per_minute: Annotated[
+        int, Field(ge=0, description="requests of one key that are no calls (counting, files, lists); 0: no limit")
+    ] = 1_200
 
 
 class Scrub(Strict):
@@ -87,6 +91,15 @@ class Scrub(Strict):
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     mode: Hiding = "placeholder"
     tools: bool = True
+
+
+class Restore(Strict):
+    """Where originals come back. links: within a link (a URL, a Markdown target, an attribute), while text of others is
+    in the conversation (a tool's result, a pasted document): `keep` the placeholder unless the same link stood there
+    with its original, or `restore` it all the same. Such text can plant a link that carries data away.
+    """
+
+    links: Literal["keep", "restore"] = "keep"
 
 
 class Leak(Strict):
@@ -188,12 +201,14 @@ class Policy(Strict):
     )
     admit: Admit = Admit()
     scrub: Scrub = Scrub()
+    restore: Restore = Restore()
     guard: Guard = Guard()
     cache: CachePolicy = CachePolicy()
     route: Route = Route()
     generate: Generate = Generate()
     moderate: Moderate = Moderate()
     batches: Batches = Batches()
+    files: Files = Files()
     embeddings: Embeddings = Embeddings()
     moderations: Moderations = Moderations()
     alerts: Alerts = Alerts()

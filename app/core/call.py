@@ -66,7 +66,7 @@ class Call:
     times has one span, from its first start, as long as all of them together.
     screen: what the caller wants done with its own text when the moderator flags it: score | block; None: not judged.
     partition: where in the semantic cache its answer may be kept. trial: what the cache is unsure of and learns from.
-    messages: as the caller sent them; seen: as the engine sees them, set before the stages that answer.
+    messages, params: as the caller sent them; seen: as the engine sees them, set before the stages that answer.
     traceparent: the caller's W3C trace header. decisions: what each stage decided; each stage writes its own.
     clamped: what `max_tokens` was lowered to; None: it was not.
     """
@@ -88,6 +88,7 @@ class Call:
     batch: bool = False
     screen: str | None = None
     messages: tuple[Message, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
     seen: tuple[Message, ...] = ()
     question: str = ""
     prompt_tokens_low: int = 0

@@ -395,6 +395,15 @@ def file_too_large(limit: int) -> ApiError:
     return ApiError(413, f"The file is larger than the limit of {limit:,} bytes.", code="file_too_large", param="file")
 
 
+def files_full(limit: int) -> ApiError:
+    return ApiError(
+        413,
+        f"This tenant's files would be larger than its limit of {limit:,} bytes. Delete some first.",
+        code="files_quota_exceeded",
+        param="file",
+    )
+
+
 def batch_not_found(id_: str) -> ApiError:
     return ApiError(404, f"No batch found with id '{id_[:100]}'.", code="batch_not_found", param="batch_id")
 

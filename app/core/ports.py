@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.events import Message, Token, Usage
+from app.core.owner import Owner
 
 Vector = NDArray[np.float32]
 
@@ -324,6 +325,11 @@ class Principal:
     paused: str = ""
     suspended: str = ""
     safety: Safety = Safety()
+
+    @property
+    def owner(self) -> Owner:
+        """Whose the things are that its calls leave behind."""
+        return Owner(self.tenant, self.project)
 
     @property
     def owners(self) -> tuple[str, ...]:

@@ -327,6 +327,7 @@ responses = Table(
     metadata,
     Column("id", String, primary_key=True),
     Column("tenant", String, nullable=False),
+    Column("project", String, nullable=False, server_default=""),  # projects.id; empty: the tenant's own
     Column("created", Double, nullable=False),
     Column("expires", Double, nullable=False),
     Column("body", LargeBinary, nullable=False),  # the response and its input items, sealed by the tenant's data key

@@ -175,8 +175,8 @@ def test_usage_takes_days_within_bounds_and_no_tenants_name(site: Site, acme: st
 
 
 @pytest.mark.parametrize("path", ["calls/chatcmpl-1", "graph", "usage"])
-def test_insight_wants_a_key_with_the_scope_models(site: Site, acme: str, path: str) -> None:
-    scoped = site.admin.post("/keys", json={"tenant": "acme", "scopes": ["chat"]}).json()["key"]
+def test_insight_wants_a_key_with_the_scope_usage(site: Site, acme: str, path: str) -> None:
+    scoped = site.admin.post("/keys", json={"tenant": "acme", "scopes": ["models"]}).json()["key"]
     statuses = [
         httpx.get(f"{site.url}/v1/penstock/{path}").status_code,
         site.get(f"/v1/penstock/{path}", "sk-wrong").status_code,

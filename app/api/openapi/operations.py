@@ -98,6 +98,15 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         takes=(*CALL, "Cache-Control"),
         call=True,
     ),
+    ("POST", "/v1/responses/compact"): Operation(
+        "Sum a conversation up",
+        responses.CompactedResponse,
+        asked.ResponsesRequest,
+        {"model": "auto", "input": "Hello!"},
+        errors=POSTED,
+        takes=(*CALL, "Cache-Control"),
+        call=True,
+    ),
     ("POST", "/v1/responses/input_tokens"): Operation(
         "Count a response's input",
         responses.InputTokens,
@@ -110,6 +119,9 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("DELETE", "/v1/responses/{response_id}"): Operation(
         "Delete a stored response", responses.ResponseDeleted, errors=(404, *READ)
+    ),
+    ("POST", "/v1/responses/{response_id}/cancel"): Operation(
+        "Cancel a background response", responses.ResponseObject, errors=(400, 404, *READ)
     ),
     ("GET", "/v1/responses/{response_id}/input_items"): Operation(
         "What a stored response was made from", responses.ItemList, query=Listed, errors=(400, 404, *READ)
