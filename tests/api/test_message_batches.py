@@ -221,3 +221,12 @@ def test_the_results_address_keeps_the_encryption_that_a_proxy_took_off(shop: Ba
         f"{shop.url}/v1/messages/batches/{made.id}", headers={"x-api-key": KEY, "x-forwarded-proto": "https"}
     )
     assert plain.replace("http://", "https://") == told.json()["results_url"]
+
+
+def test_the_requests_of_a_batch_count_as_files_of_the_tenant(tmp_path: Path) -> None:
+    with Batchery(tmp_path, policy={"files": {"max_bytes": 1024}}, works=False).serving() as shop:
+        client(shop).messages.batches.create(requests=[asked("small")])
+        with pytest.raises(anthropic.RequestTooLargeError, match="files"):
+            client(shop).messages.batches.create(requests=[asked("large", "x" * 1024)])
+        assert 1 == len(shop.client().files.list().data)
+        assert 1 == len([file for file in (shop.folder / "files").rglob("*") if file.is_file()])

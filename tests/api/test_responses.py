@@ -115,9 +115,7 @@ def test_items_instructions_and_parts_become_the_stages_messages(client: openai.
     ]
     answer = client.responses.create(model="small", input=items, instructions="Be brief")
     seen = [(message.role, message.text) for message in kit.engines["a"].requests[0].messages]
-    expected = [
-        ("system", "Be brief"), ("system", "Be kind"), ("user", "One two"), ("assistant", "Three"), ("user", "Four"),
-    ]  # fmt: skip
+    expected = [("system", "Be brief\n\nBe kind"), ("user", "One \ntwo"), ("assistant", "Three"), ("user", "Four")]
     assert expected == seen
     assert "You said: Four" == answer.output_text
 

@@ -229,7 +229,7 @@ def test_a_part_that_no_pool_can_read_is_a_line_in_an_old_turn_and_refused_in_th
     said = {"role": "user", "content": [{"type": "input_text", "text": "Look: "}, part]}
     answer = post(url, input=[said, {"role": "assistant", "content": "Nice"}, GO])
     good(answer)
-    assert (f"Look: {line}", f"input.content.{part['type']}") == (seen(kit)[0].text, answer.headers[HEADER])
+    assert (f"Look: \n{line}", f"input.content.{part['type']}") == (seen(kit)[0].text, answer.headers[HEADER])
     call = {"type": "function_call", "call_id": "c", "name": "view", "arguments": "{}"}
     good(post(url, input=[GO, call, {"type": "function_call_output", "call_id": "c", "output": [part]}]))
     assert line == seen(kit)[-1].text
@@ -247,7 +247,7 @@ def test_a_text_file_within_the_request_is_read(kit: Kit, url: str) -> None:
 def test_a_refusal_and_reasoning_texts_of_old_turns_are_read(kit: Kit, url: str) -> None:
     parts = [{"type": "refusal", "refusal": "No. "}, {"type": "output_text", "text": "Yes."}]
     good(post(url, input=[GO, {"type": "message", "role": "assistant", "content": parts}, GO]))
-    assert "No. Yes." == seen(kit)[1].text
+    assert "No. \nYes." == seen(kit)[1].text
 
 
 JSON = st.recursive(

@@ -25,7 +25,7 @@ from app.api.openai.files import owner
 from app.api.openai.wire import Wire
 from app.api.validation import fit, load
 from app.batches.check import LONGEST
-from app.batches.files import new_blob, new_id
+from app.batches.files import FullError, new_blob, new_id
 from app.batches.model import OPEN, Batch, File, Owner
 from app.batches.scheduling import MESSAGES
 from app.batches.service import BatchService
@@ -57,10 +57,10 @@ async def create(request: Request) -> Response:
     archive, whose = await owner(request, "batches")
     if not archive.runs:
         raise errors.no_batches()
-    settings = request.app.state.gateway.policy.batches
-    asked = fit(MessageBatchRequest, load(await read_body(request, settings.max_file_bytes)))
-    _check(asked, settings.max_lines)
-    file = await _kept(archive, whose, asked)
+    policy = request.app.state.gateway.policy
+    asked = fit(MessageBatchRequest, load(await read_body(request, policy.batches.max_file_bytes)))
+    _check(asked, policy.batches.max_lines)
+    file = await _kept(archive, whose, asked, policy.files.max_bytes)
     about = {"requests": str(len(asked.requests))}
     made = await archive.batches.create(whose, New(MESSAGES, file, about, LIVES, kind="msgbatch"))
     return _told(request, made)
@@ -142,8 +142,8 @@ def _check(asked: MessageBatchRequest, most: int) -> None:
         seen.add(item.custom_id)
 
 
-async def _kept(archive: BatchService, whose: Owner, asked: MessageBatchRequest) -> File:
-    """The requests as an input file. Raises ApiError (400): one is too long."""
+async def _kept(archive: BatchService, whose: Owner, asked: MessageBatchRequest, most: int) -> File:
+    """The requests as an input file. most: bytes of all the tenant's files. Raises ApiError (400, 413)."""
     id_, now = new_id(), time.time()
     blob = new_blob(id_)
     async with archive.blobs.write(blob) as sink:
@@ -155,7 +155,10 @@ async def _kept(archive: BatchService, whose: Owner, asked: MessageBatchRequest)
             await sink.put(written + b"\n")
     file = File(id_, "requests.jsonl", "batch", sink.size, blob, now, now + LIVES)
     try:
-        await archive.files.add(whose, file)
+        await archive.files.add(whose, file, most)
+    except FullError:
+        await archive.blobs.delete(blob)
+        raise errors.files_full(most) from None
     except BaseException:
         await archive.blobs.delete(blob)
         raise
