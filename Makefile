@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 CONFIG ?= serve_config.yaml
 STAMP  := $(VENV)/.penstock
 
-.PHONY: help serve test quick eval lint format models clean
+.PHONY: help serve test quick clients docs eval lint format models clean
 
 help: ## these lines
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -19,6 +19,14 @@ test: $(STAMP)-dev ## every test: units, contracts on fakes and real adapters, H
 
 quick: $(STAMP)-dev ## the tests that need no Ray, no PostgreSQL, no Chromium and no model's weights; tells its time
 	@$(BIN)/python tools/test.py --quick $(ARGS)
+
+clients: $(STAMP)-dev ## Claude Code, Codex, aider, the SDKs and others, unmodified, against the real graph: their table (needs npm)
+	@$(BIN)/penstock models prepare
+	@$(BIN)/python -m tests.conformance.clients $(ARGS)
+
+docs: $(STAMP)-dev ## the docs as a site in site/, its reference made from the code
+	@$(BIN)/python -m tools.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 eval: $(STAMP)-dev ## the judges' figures on your rows: DATA=folder, or ARGS="--data folder --out folder --only toxicity"
 	@$(BIN)/penstock models prepare

@@ -68,7 +68,7 @@ class Chat:
 
 def encode(usage: Usage | None, tokens: list[Token]) -> bytes:
     """A batch, in the pool. Bytes, because Ray sends them without pickling."""
-    counts = (usage.prompt, usage.completion, usage.cached) if usage else None
+    counts = (usage.prompt, usage.completion, usage.cached, usage.reasoning, usage.estimated) if usage else None
     return orjson.dumps((counts, [_row(token) for token in tokens]))
 
 
@@ -86,7 +86,7 @@ def _row(token: Token) -> tuple[Any, ...]:
     plain = (token.text, token.choice, token.logprobs, token.finish_reason)
     tool = token.tool
     part = tool and (tool.index, tool.arguments, tool.id, tool.name)
-    return (*plain, part, token.stop) if tool or token.stop else plain
+    return (*plain, part, token.stop, token.kind) if tool or token.stop or token.reasoning else plain
 
 
 def encode_error(error: EngineError) -> bytes:

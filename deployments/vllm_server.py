@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
 from ray.llm._internal.common.callbacks.base import CallbackBase
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 from ray.serve.llm import LLMServer
@@ -23,8 +23,9 @@ from vllm.v1.metrics.loggers import AggregateStatLoggerBase
 
 from app.core.events import Token, Usage
 from app.core.ports import REPLICA_LOST, EngineError
-from app.engines.openai_stream import ChatStream, engine_error
+from app.engines.openai_stream import AUTO_TOOLS, ChatStream
 from deployments.engine_client import encode, encode_error
+from deployments.request_faults import request_fault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -39,10 +40,6 @@ SPACING, SHORTEST, LONGEST = 0.0005, 0.001, 0.025
 
 # vLLM's own words name its classes.
 LOST = EngineError("the engine failed while it answered", retryable=True, code=REPLICA_LOST)
-
-NO_AUTO_TOOLS = (
-    "This model cannot choose for itself whether to call a tool: set `tool_choice` to `required`, `none` or a function."
-)
 
 
 class LocalModel(CallbackBase):
@@ -100,25 +97,29 @@ class Streams:
     async def generate(self, chat: Chat) -> AsyncGenerator[bytes, None]:
         """Stream batches (`engine_client.decode`); the last one may be an error. Closing it aborts the generation."""
         self._open += 1
+        begun = False
         try:
             stream = ChatStream()
             async with aclosing(coalesce(await self._ask(chat), self._pause)) as batches:
                 async for chunks in batches:
                     usage, tokens = _read(stream, chunks)
+                    begun = begun or bool(tokens)
                     if usage is not None or tokens:
                         yield encode(usage, tokens)
         except EngineError as error:
             yield encode_error(LOST if error.retryable else error)
-        except ValidationError as error:
-            yield encode_error(_invalid(error))
-        except Exception:
-            log.exception("generation failed")
-            yield encode_error(LOST)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the gateway is to hear of it
+            fault = None if begun else request_fault(error)
+            if fault is None:
+                frames = "".join(traceback.format_tb(error.__traceback__))
+                # Not its words: they may quote the prompt.
+                log.error("generation failed: %s\n%s", type(error).__name__, frames)  # noqa: TRY400
+            yield encode_error(fault or LOST)
         finally:
             self._open -= 1
 
     async def _ask(self, chat: Chat) -> AsyncGenerator[Any, None]:
-        """The answer's chunks. Raises ValidationError, EngineError."""
+        """The answer's chunks. Raises EngineError, and what vLLM raises."""
         config = self._llm_config
         params = {"model": config.model_id, **chat.params}
         if config.engine_kwargs.get("scheduling_policy") != "priority":
@@ -128,7 +129,7 @@ class Streams:
             prompt = chat.conversation[0]["content"]
             return await server.completions(CompletionRequest(prompt=prompt, **params))  # type: ignore[no-any-return]
         if (wants := _wants_auto_tools(params)) and not config.engine_kwargs.get("enable_auto_tool_choice"):
-            raise EngineError(NO_AUTO_TOOLS, retryable=False, param=wants)
+            raise EngineError("no auto tools", retryable=False, code=AUTO_TOOLS, param=wants)
         return await server.chat(ChatCompletionRequest(messages=chat.conversation, **params))  # type: ignore[no-any-return]
 
     def _pause(self) -> float:
@@ -178,14 +179,6 @@ def _wants_auto_tools(params: Mapping[str, Any]) -> str:
     if not params.get("tools") or params.get("tool_choice") not in (None, "auto"):
         return ""
     return "tool_choice" if params.get("tool_choice") else "tools"
-
-
-def _invalid(error: ValidationError) -> EngineError:
-    """A request that vLLM's own schema refuses: its first fault, in a sentence."""
-    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    param = ".".join(str(part) for part in fault["loc"] if isinstance(part, int) or part.islower()) or None
-    message = fault["msg"].removeprefix("Value error, ")
-    return engine_error({"error": {"message": message, "code": 400, "param": param}})
 
 
 async def coalesce(source: AsyncGenerator[Any, None], pause: Callable[[], float]) -> AsyncGenerator[list[Any], None]:

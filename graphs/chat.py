@@ -9,8 +9,10 @@ BatchWorker ──> Gateway
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+import ray
 from ray import serve
 from ray.serve.deployment import Application
 
@@ -22,12 +24,15 @@ from deployments.gateway import GatewayServer
 from deployments.options import environment, serve_options
 from deployments.pools import build_pool
 from deployments.servers import PortServer
+from graphs.guarded import check_guarded
 
 
 def build(args: dict[str, Any]) -> Application:
     """The application for a graph config (`app.config.Graph`). Raises ConfigError or ModelError before any replica
     starts.
     """
+    if ray.is_initialized():
+        check_guarded(ray.util.get_node_ip_address(), os.environ.get("RAY_AUTH_MODE"))
     graph = parse_graph(args)
     ports = {name: bind_port(graph, name) for name, port in graph.ports.items() if port.placement == "deployment"}
     pools = {name: build_pool(name, pool) for name, pool in graph.pools.items() if isinstance(pool, VllmPool)}

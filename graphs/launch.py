@@ -40,6 +40,13 @@ QUIET = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
     "RAY_SERVE_LOG_TO_STDERR": "1",
+    "RAY_AUTH_MODE": "token",
+    # Named for where it is the default: Ray's own address is then 127.0.0.1, and nothing of it listens elsewhere.
+    # Without it Ray takes 127.0.0.1, given as its address, for the machine's address in the network.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # Serve's proxy is a uvicorn, which would believe `X-Forwarded-For` of whoever connects from this machine: a tunnel,
+    # a sidecar. Whom to believe is `ip_limits.trusted_hops`.
+    "FORWARDED_ALLOW_IPS": "",
 }
 """What Ray's own processes read; a value already in the environment wins."""
 

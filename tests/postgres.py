@@ -103,6 +103,11 @@ def database(url: str, name: str) -> Iterator[str]:
         subprocess.run([str(_binaries() / "dropdb"), "--force", *to_server, name], check=True, timeout=60)
 
 
+def program(name: str) -> Path:
+    """One of PostgreSQL's programs. Raises RuntimeError."""
+    return _binaries() / name
+
+
 @functools.cache
 def _binaries(user: str | None = None) -> Path:
     """The folder of PostgreSQL's programs, which `user` may run (None: whoever runs the tests). Raises RuntimeError."""

@@ -12,12 +12,26 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tools.injection_attacks import attack, fill
+from tools.injection_benign import FAMILIES as BENIGN
 from tools.injection_benign import SLOTS, benign
 
 MOST = 450
 TASKS = frozenset({"Alpaca"})  # sources of orders with an input
+SECOND_TASKS = frozenset({"indirect"})
+"""Kinds left out: a second task in a document, with no word of override, is what agents' own turns look like."""
+AGENTS = "agents"
+"""The kind of rows from coding projects, whose `path` says where: rules for agents, prompts, templates."""
+ADDED, FRAMED = "added", "framed"
+POISONED = 1 / 3
+FRAMES = [
+    template
+    for family in ("agent_rules", "reminder", "tool_result")
+    for template in BENIGN[family]
+    if "{rules}" in template or "{output}" in template
+]
 
 
 @dataclass(frozen=True)
@@ -30,10 +44,19 @@ class Row:
     kind: str
 
 
-def labelled(file: Path) -> list[Row]:
-    """The rows of a file with `text`, `attack` and `source`; the source is the family."""
+def labelled(file: Path, kind: str = "labelled") -> list[Row]:
+    """The rows of a file with `text`, `attack` and `source`, which is the family. kind: of those without `path`."""
     found = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    return [Row(row["text"], int(row["attack"]), row["source"], "labelled") for row in found if row["text"].strip()]
+    return [
+        Row(row["text"], int(row["attack"]), row["source"], AGENTS if "path" in row else kind)
+        for row in found
+        if row["text"].strip() and not _left_out(row)
+    ]
+
+
+def _left_out(row: dict[str, Any]) -> bool:
+    """Second tasks, and harmless documents in which an attack is quoted."""
+    return row.get("kind", "").partition(" ")[0] in SECOND_TASKS or row.get("quotes_attack") == 1
 
 
 def ordinary(files: Iterable[Path], seed: int) -> list[Row]:
@@ -60,6 +83,33 @@ def mixture(real: Sequence[Row], count: int, seed: int) -> list[Row]:
     documents = [text for text in harmless if len(text) > 400]
     tasks = [row.text for row in real if row.family in TASKS and len(row.text) < 300]
     return [*real, *rows(count, harmless, documents, rng), *naive(count // 60, tasks, rng)]
+
+
+def working(real: Sequence[Row], count: int, seed: int) -> list[Row]:
+    """`count` excerpts of the agents' rows in what an agent puts around them, some with an attack as a line.
+
+    Their families are those of the excerpts, so that what is held out is held out in these too.
+    """
+    rng = random.Random(seed)  # noqa: S311 - no secret
+    sources = [row for row in real if row.kind == AGENTS]
+    made = []
+    for _ in range(count if sources else 0):
+        source = rng.choice(sources)
+        start = rng.randrange(len(source.text))
+        lines = source.text[start : start + rng.randint(30, 700)].split("\n")
+        if poison := rng.random() < POISONED:
+            lines.insert(rng.randint(0, len(lines)), rng.choice(["- ", "", "# ", "* "]) + attack(rng)[1])
+        text = "\n".join(lines)
+        if rng.random() < 0.6:
+            text = fill(rng.choice(FRAMES), rng, {**SLOTS, "rules": [escaped(text)], "output": [escaped(text)]})
+        if text.strip():
+            made.append(Row(text, int(poison), source.family, FRAMED))
+    return made
+
+
+def escaped(text: str) -> str:
+    """A text as a template that stands for itself."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def wrap(carrier: str, part: str, rng: random.Random) -> str:

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Install one lock file into a virtual environment, then this project: install.sh PYTHON VENV LOCK
+# PENSTOCK_EDITABLE, set and empty: the project is copied into the environment, which then needs nothing of this folder.
 # Says what is missing and how to mend it.
 set -eu
 python=$1 venv=$2 lock=$3
@@ -54,9 +55,14 @@ if [ -n "$torch" ] && ! pip_install "$torch"; then
     pip_install --extra-index-url "$torch_index" "$torch" || failed
 fi
 pip_install -r "$lock" || failed
-pip_install --no-build-isolation -e . || failed
+# shellcheck disable=SC2086 - no word at all where it is empty
+pip_install --no-build-isolation ${PENSTOCK_EDITABLE--e} . || failed
 
 # Ray guards every local cluster with a token that it keeps in the home folder. In this environment its commands
-# (`serve deploy`, `serve status`) use that token without being told to.
+# (`serve deploy`, `serve status`) use that token without being told to. And its proxy, a uvicorn, believes no
+# X-Forwarded-For of whoever connects from this machine.
 site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-echo "import os; os.environ.setdefault('RAY_AUTH_MODE', 'token')" >"$site/penstock_ray.pth"
+{
+    echo "import os; os.environ.setdefault('RAY_AUTH_MODE', 'token')"
+    echo "import os; os.environ.setdefault('FORWARDED_ALLOW_IPS', '')"
+} >"$site/penstock_ray.pth"

@@ -1,13 +1,16 @@
 """Train the injection judge's own MiniLM, and weigh it against stackone-defender's.
 
-    python -m tools.train_injection injection_tune.jsonl app/weights/injection-pair --harmless hardness_train.jsonl
-        routing_train.jsonl cache_tune.jsonl pii_tune.jsonl toxicity_train.jsonl
+    python -m tools.train_injection injection_tune.jsonl first --harmless hardness_train.jsonl routing_train.jsonl
+        cache_tune.jsonl pii_tune.jsonl toxicity_train.jsonl
+    python -m tools.train_injection injection_tune.jsonl injection_[abo]*.jsonl app/weights/injection-pair
+        --from first --harmless ...    # the same files
     python -m tools.train_injection injection_tune.jsonl trial --without HackAPrompt,persona    # what unseen ones score
 
-The file has one object a line: `text`, `attack` (0 or 1), `source`. To its rows come as many of our own making
+A file has one object a line: `text`, `attack` (0 or 1), `source`. To its rows come as many of our own making
 (tools/injection_mix.py), and harmless ones from the other judges' files, so that no kind of prompt is strange to it. A
 hashed share of all is held out: for the figures, and to set the intercept so that 1 % of the harmless rows held out
-score a half or more. `--without` leaves out sources and families, measures on them and writes no calibration.
+score a half or more. `--without` leaves out sources and families, measures on them and writes no calibration. `--from`
+goes on from an adapter, once through the rows: what coding agents send was added to the weights that way.
 """
 
 from __future__ import annotations
@@ -32,8 +35,8 @@ from app.models.catalog import resolve
 from app.models.minilm import MiniLM
 from app.safety.injection_networks import Single
 from evals.seen import Seen
-from tools.adapt import Recipe, build, fit, save
-from tools.injection_mix import Row, labelled, mixture, ordinary
+from tools.adapt import Recipe, build, fit, resume, save
+from tools.injection_mix import ADDED, AGENTS, FRAMED, Row, labelled, mixture, ordinary, working
 from tools.pin import held_out, pin
 
 HELD, OWN, SEED = 0.15, 11000, 11
@@ -44,6 +47,9 @@ THEIRS = 0.5
 .969 to .979 at a weight of 1), held-out rows of our own sources lose (.995 to .990): at a half they lose .001.
 """
 FALSE_POSITIVES = 0.01
+WINDOWS = 2  # to train on, of a text of an agent's: every one of its windows must be harmless, not one by chance
+AGAIN = 0.35  # of the rows that the adapter to go on from has seen
+NEW = frozenset({AGENTS, ADDED, FRAMED})
 Floats = NDArray[np.float64]
 
 
@@ -63,12 +69,12 @@ class Cutter:
         last = max(0, len(ids) - CAP)
         return [[101, *ids[at : at + CAP], 102] for at in (*range(0, last, CAP - OVERLAP), last)]
 
-    def one(self, row: Row) -> list[int] | None:
-        """A window to train on. None for an attack of several: nobody says which of them holds it."""
+    def some(self, row: Row, most: int) -> list[list[int]]:
+        """Windows to train on. None of an attack of several: nobody says which of them holds it."""
         found = self.windows(row.text)
         if len(found) == 1:
-            return found[0]
-        return None if row.attack else self._rng.choice(found)
+            return found
+        return [] if row.attack else self._rng.sample(found, min(most, len(found)))
 
 
 def split(rows: Sequence[Row], without: frozenset[str]) -> tuple[list[Row], list[Row]]:
@@ -116,35 +122,54 @@ def judge(out: Path, held: Sequence[Row], cutter: Cutter, base: str, without: fr
         (out / "calibration.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
+def learn(rows: Sequence[Row], cutter: Cutter, base: str, out: Path, start: Path | None) -> None:
+    """Train on the rows' windows and write the adapter, from MiniLM or on from `start`."""
+    windows = [(ids, row.attack) for row in rows for ids in cutter.some(row, WINDOWS if row.kind == AGENTS else 1)]
+    labels = torch.tensor([attack for _, attack in windows]).float()
+    even = (1 - labels).sum() / labels.sum()  # both kinds weigh the same
+
+    def loss(logits: Tensor, chosen: list[int]) -> Tensor:
+        wanted = labels[chosen] * 0.98 + 0.01
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits[:, 0], wanted, pos_weight=even)
+
+    torch.manual_seed(5)
+    model = build(base, "sequence", 1)
+    recipe = Recipe(epochs=2, bf16=True, seed=5)
+    if start:
+        resume(model, start)
+        recipe = Recipe(epochs=1, bf16=True, seed=5, lr=5e-4)
+    fit(model, [ids for ids, _ in windows], loss, recipe)
+    save(model, out, {"task": "sequence", "labels": ["injection"], "int8": True})
+
+
 def main() -> None:
     """Read, split, train, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path)
+    parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("out", type=Path)
     parser.add_argument("--harmless", type=Path, nargs="*", default=(), help="further files, of harmless prompts")
     parser.add_argument("--without", default="", help="sources and families, by comma: measured, not trained on")
+    parser.add_argument("--from", type=Path, dest="start", help="folder of an adapter to go on from")
     parser.add_argument("--measure-only", action="store_true", help="keep the adapter in `out`; measure it again")
     args = parser.parse_args()
     base, without = resolve("bundled:minilm-l6-v2"), frozenset(filter(None, args.without.split(",")))
-    train, held = split(mixture([*labelled(args.file), *ordinary(args.harmless, SEED)], OWN, SEED), without)
+    first, *further = args.files
+    real = [
+        *labelled(first),
+        *(row for file in further for row in labelled(file, ADDED)),
+        *ordinary(args.harmless, SEED),
+    ]
+    kept = [row for row in real if row.family not in without]  # nothing is made from what is left out
+    made = [*mixture(kept, OWN, SEED), *working(kept, OWN // 4, SEED)]
+    train, held = split([*made, *(row for row in real if row.family in without)], without)
+    seen = Seen.of(row.text for row in train)  # with those that only the adapter to go on from has seen
+    if args.start:
+        train = [row for row in train if row.kind in NEW or held_out(row.text[::-1], AGAIN)]
     cutter = Cutter(base)
     if not args.measure_only:
-        ids = {id(row): cutter.one(row) for row in train}
-        train = [row for row in train if ids[id(row)]]
-        labels = torch.tensor([row.attack for row in train]).float()
         print(f"{len(train)} rows to train on, {len(held)} held out", flush=True)
-
-        even = (1 - labels).sum() / labels.sum()  # both kinds weigh the same
-
-        def loss(logits: Tensor, rows: list[int]) -> Tensor:
-            wanted = labels[rows] * 0.98 + 0.01
-            return torch.nn.functional.binary_cross_entropy_with_logits(logits[:, 0], wanted, pos_weight=even)
-
-        torch.manual_seed(5)
-        model = build(base, "sequence", 1)
-        fit(model, [ids[id(row)] or [] for row in train], loss, Recipe(epochs=2, bf16=True, seed=5))
-        save(model, args.out, {"task": "sequence", "labels": ["injection"], "int8": True})
-        Seen.of(row.text for row in train).save(args.out)
+        learn(train, cutter, base, args.out, args.start)
+        seen.save(args.out)
     judge(args.out, held, cutter, base, without)
     pin(args.out)
 

@@ -109,7 +109,7 @@ def usage_body(usage: Usage) -> dict[str, Any]:
         "completion_tokens": usage.completion,
         "total_tokens": usage.prompt + usage.completion,
         "prompt_tokens_details": {"cached_tokens": usage.cached, "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning, "audio_tokens": 0},
     }
 
 
@@ -125,6 +125,7 @@ class Choice:
     """One choice of a whole answer, as it is put together from its Tokens."""
 
     texts: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
     logprobs: list[Mapping[str, Any]] = field(default_factory=list)
     tools: dict[int, dict[str, Any]] = field(default_factory=dict)
     finish_reason: str | None = None
@@ -143,6 +144,9 @@ class Choice:
         """Take its next Token in."""
         self.logprobs.extend(token.logprobs or ())
         self.finish_reason = token.finish_reason or self.finish_reason
+        if token.reasoning:
+            self.thoughts.append(token.text)
+            return
         if token.tool is None:
             self.texts.append(token.text)
             return
@@ -161,4 +165,4 @@ async def collect(events: Events) -> dict[int, Choice] | ApiError:
             choices.setdefault(event.choice, Choice()).add(event)
         elif isinstance(event, Refusal):
             choices.setdefault(event.choice or 0, Choice()).finish_reason = "content_filter"
-    return choices
+    return choices or {0: Choice()}  # clients read the first one without looking

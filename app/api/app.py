@@ -13,48 +13,58 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from app.api.anthropic import batches as message_batches
 from app.api.anthropic import route as messages
+from app.api.anthropic.dialect import error_for
 from app.api.auth import door_of
 from app.api.cors import Cors
-from app.api.errors import JsonError
 from app.api.headers import Stamp
 from app.api.methods import Methods
 from app.api.openai import batches, embeddings, files, models, moderations, tokenize
 from app.api.openai.chat import route as chat
 from app.api.openai.completions import route as completions
 from app.api.openai.responses import route as responses
+from app.api.openai.responses.background import Runs
 from app.api.openapi import document
 from app.api.ops import health as ops
 from app.api.ops import root
+from app.api.stored.compactions import Compactions
 from app.api.stored.idempotency import Idempotency
 from app.api.stored.responses import Responses
 from app.batches.service import BatchService
 from app.core import errors
 from app.core.errors import ApiError
 from app.core.ports import PortError
+from app.installation.secrets import one_process
 from app.pipeline.gateway import Gateway
 from app.tenancy.admin import AdminService
 
 log = logging.getLogger(__name__)
 
 
-async def _api_error(_: Request, error: Exception) -> Response:
+async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)  # noqa: S101 - registered for this class
-    return JsonError(error)
+    return error_for(request.scope, error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     known = {404: errors.route_not_found, 405: errors.method_not_allowed}
     if error.status_code in known:
-        return JsonError(known[error.status_code](request.method, request.url.path), dict(error.headers or {}))
-    return JsonError(ApiError(error.status_code, str(error.detail)))
+        told = known[error.status_code](request.method, request.url.path)
+        return error_for(request.scope, told, error.headers)
+    return error_for(request.scope, ApiError(error.status_code, str(error.detail)))
 
 
-async def _port_error(_: Request, error: Exception) -> Response:
+async def _port_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, PortError)  # noqa: S101 - registered for this class
     log.error("%s", error)
-    return JsonError(errors.stage_unavailable(error.port))
+    return error_for(request.scope, errors.stage_unavailable(error.port))
+
+
+async def _broken(request: Request, _: Exception) -> Response:
+    """Starlette sends this and raises on: headers.Stamp logs it."""
+    return error_for(request.scope, errors.internal())
 
 
 async def _gone(_: Request, __: Exception) -> Response:
@@ -89,11 +99,14 @@ def create_app(
     app.state.told = dependencies.told
     app.state.idempotency = dependencies.idempotency
     app.state.responses = dependencies.responses
+    app.state.runs = Runs()
+    # Without a database nothing outlives the process, nor does what clients carry for it.
+    app.state.compactions = Compactions(dependencies.responses.sealer if dependencies.responses else one_process())
     for routes in (chat, completions, responses, messages, embeddings, moderations, tokenize, models, ops, root):
         app.include_router(routes.router)
     if dependencies.archive is not None:
         app.state.archive = dependencies.archive
-        for kept in (files, batches):
+        for kept in (files, batches, message_batches):
             app.include_router(kept.router)
     if dependencies.admin_service is not None:
         from app.api.ops import console, insight
@@ -117,4 +130,5 @@ def create_app(
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(PortError, _port_error)
     app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _broken)
     return Stamp(Cors(Methods(app), gateway), sends_id=sends_id)

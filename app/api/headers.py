@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.errors import JsonError
+from app.api.anthropic.dialect import error_for
 from app.core import errors
 from app.core.call import REQUEST_ID, Call
 from app.core.decisions import RouteDecision
@@ -105,10 +105,11 @@ class Stamp:
         request_id = _sent(scope, b"x-request-id") or f"req_{secrets.token_hex(16)}"
         served = REQUEST_ID.set(request_id)
         client_id = _sent(scope, b"x-client-request-id")
-        begun = False
+        begun = whole = False
 
         async def stamped(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, whole
+            whole = message["type"] == "http.response.body" and not message.get("more_body")
             if message["type"] == "http.response.start":
                 begun = True
                 headers = MutableHeaders(scope=message)
@@ -127,9 +128,11 @@ class Stamp:
         except Exception as error:
             # Its message may quote the request: the log gets where it happened, the client an id to quote.
             log.error("%s %s: %s\n%s", scope["path"], request_id, type(error).__name__, _frames(error))  # noqa: TRY400
+            if whole:  # the app has told the client
+                return
             if begun:
                 raise
-            await JsonError(errors.internal())(scope, receive, stamped)
+            await error_for(scope, errors.internal())(scope, receive, stamped)
         finally:
             REQUEST_ID.reset(served)
 

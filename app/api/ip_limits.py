@@ -1,4 +1,4 @@
-"""Limits by network address, asked before the key is looked up and before the body is read. [door] -> auth -> routes.
+"""Limits by network address, asked before the body is read. auth -> [ip_limits] -> routes.
 
 In this process alone, without a database: behind N gateways an address gets up to N times as much.
 """
@@ -16,7 +16,7 @@ from app.core import errors
 
 
 class IpLimiter:
-    """Per address: requests a minute, and wrong keys a minute, after which right ones are not looked at either.
+    """Per address: requests a minute, and wrong keys a minute, after which wrong ones are no longer told to be so.
 
     0 switches a limit off. trusted_hops: how many proxies of one's own stand in front, each of which appends to
     `X-Forwarded-For`; with 0 the header is not believed. told: called with `requests` or `failures` at each refusal.
@@ -37,17 +37,20 @@ class IpLimiter:
         self._clock = clock
 
     def check(self, request: Request) -> None:
-        """Count a request. Raises ApiError (429).
-
-        Wrong keys count once they were found wrong: what is being looked up at that moment still passes.
-        """
+        """Count a request. Raises ApiError (429)."""
         who, now = self._caller(request), self._clock()
-        if wait := self._failures.wait(who, now):
-            self._told("failures")
-            raise errors.rate_limited("wrong API keys from your address", math.ceil(wait))
         if wait := self._requests.take(who, now):
             self._told("requests")
             raise errors.rate_limited("requests per minute from your address", math.ceil(wait))
+
+    def check_failures(self, request: Request) -> None:
+        """Of a request without a right key: whether its address had too many wrong ones. Raises ApiError (429).
+
+        Wrong keys count once they were found wrong: what is being looked up at that moment still gets its 401.
+        """
+        if wait := self._failures.wait(self._caller(request), self._clock()):
+            self._told("failures")
+            raise errors.rate_limited("wrong API keys from your address", math.ceil(wait))
 
     def failed(self, request: Request) -> None:
         """Count a wrong key."""

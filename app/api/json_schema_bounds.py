@@ -53,7 +53,10 @@ MAX_REPEATS: Mapping[str, int] = {
     **dict.fromkeys(("minLength", "maxLength"), 100_000),
     **dict.fromkeys(("minItems", "maxItems", "minContains", "maxContains", "minProperties", "maxProperties"), 10_000),
 }
-"""By keyword: how often something may be demanded or allowed."""
+"""By keyword: how often something may be demanded or allowed.
+
+A `max...` above it is left out instead of refused: no answer is that long, and agents' tools say such numbers.
+"""
 MAX_NUMBER = 2**64
 """Magnitude of `minimum` and its like: a grammar spells the digits out."""
 MAX_REFERENCES = 1_000
@@ -222,10 +225,35 @@ def _times(pattern: str, at: int) -> int:
 
 def _number(key: str, value: float, place: str) -> None:
     limit = MAX_REPEATS.get(key)
-    if limit is not None and value > limit:
+    if limit is not None and value > limit and not key.startswith("max"):
         _refuse(place, f"it is over {limit:,}")
     if key in NUMBERS and abs(value) > MAX_NUMBER:
         _refuse(place, "its magnitude is over 2^64")
+
+
+def _without_idle_limits(node: Any, *, literal: bool = False) -> Any:
+    """The same without every `max...` that is above what an answer can reach. What has none is no copy."""
+    if isinstance(node, list):
+        kept: Any = [_without_idle_limits(one, literal=literal) for one in node]
+        return kept if any(new is not old for new, old in zip(kept, node, strict=True)) else node
+    if not isinstance(node, dict):
+        return node
+    kept = {
+        key: _without_idle_limits(value, literal=literal or key in LITERAL)
+        for key, value in node.items()
+        if literal or not _idle(key, value)
+    }
+    return kept if len(kept) != len(node) or any(kept[key] is not node[key] for key in kept) else node
+
+
+def _idle(key: str, value: Any) -> bool:
+    return (
+        key.startswith("max")
+        and key in MAX_REPEATS
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and value > MAX_REPEATS[key]
+    )
 
 
 def _steps(reference: str) -> Iterator[str]:
@@ -240,12 +268,15 @@ def _refuse(path: str, why: str) -> NoReturn:
 
 
 def bounded(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema itself. Raises ValueError: it is over a bound, which is named with its place."""
+    """The schema, without limits that no answer reaches. Raises ValueError: it is over a bound, which is named with
+    its place.
+    """
     _Bounds(schema).check()
     size = len(orjson.dumps(schema))
     if size > MAX_BYTES:
         _refuse("", f"it has {size:,} bytes, over {MAX_BYTES:,}")
-    return schema
+    kept: dict[str, Any] = _without_idle_limits(schema)
+    return kept
 
 
 def bounded_pattern(pattern: str) -> str:
@@ -270,9 +301,9 @@ def bounded_format(value: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(msg)  # noqa: TRY004 - pydantic turns only a ValueError into a fault
     _named(about)
     bounded({name: one for name, one in about.items() if name != "schema"})
-    compiled(bounded(schema))
+    told = {**about, "schema": compiled(bounded(schema))}
     known = ("name", "description", "schema", "strict")
-    return {"type": kind, "json_schema": {name: about[name] for name in known if about.get(name) is not None}}
+    return {"type": kind, "json_schema": {name: told[name] for name in known if told.get(name) is not None}}
 
 
 def _named(about: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from app.core.stage import Events
 
 KIND = "text/event-stream; charset=utf-8"
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+_LINE_ENDS = tuple((one.encode(), rb"\u%04x" % ord(one)) for one in "\u2028\u2029\x85")
 Piece = Token | Refusal
 """What of a call a client hears of while it runs. A Refusal here ends one choice, not the call."""
 
@@ -60,6 +61,7 @@ class EventStream(CallResponse):
 
     def pieces(self) -> AsyncGenerator[Piece | Later, None]:
         """What there is to send, as it comes. Raises the ApiError that ended the call, once the call is closed."""
+        self.call.streamed = True
         return pieces_of(self.events, self.gateway.policy.generate.keep_alive)
 
     async def _run(self, send: Send) -> None:
@@ -108,9 +110,18 @@ async def _body(send: Send, body: bytes) -> None:
         await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
+def dumps(said: Any) -> bytes:
+    """JSON for one line of an event: characters that some readers take for a line's end are escaped."""
+    body = orjson.dumps(said)
+    if b"\xe2\x80" in body or b"\xc2\x85" in body:
+        for character, escaped in _LINE_ENDS:
+            body = body.replace(character, escaped)
+    return body
+
+
 def data(said: dict[str, Any]) -> bytes:
     """One event without a name."""
-    return b"data: " + orjson.dumps(said) + b"\n\n"
+    return b"data: " + dumps(said) + b"\n\n"
 
 
 def named(name: str, said: dict[str, Any]) -> bytes:

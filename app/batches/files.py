@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, exists, insert, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, insert, or_, select, tuple_
 
 from app.batches.model import OPEN, File, Owner
-from app.db.schema import batches, files
+from app.core.identifiers import known
+from app.db.schema import batches, files, tenants
 from app.db.store import Store
 
 _USED = exists().where(batches.c.input_file == files.c.id, batches.c.status.in_(OPEN))
@@ -25,6 +26,10 @@ class InUseError(Exception):
     def __init__(self, batch: str) -> None:
         super().__init__(batch)
         self.batch = batch
+
+
+class FullError(Exception):
+    """The tenant's files would be larger than they may be."""
 
 
 def new_id() -> str:
@@ -44,9 +49,21 @@ class Files:
         self._store = store
         self._clock = clock
 
-    async def add(self, owner: Owner, file: File) -> None:
-        """Its blob is written."""
-        await self._store.write(lambda connection: put(connection, owner, file))
+    async def add(self, owner: Owner, file: File, most: int | None = None) -> None:
+        """Its blob is written. most: bytes of all the tenant's files. Raises FullError."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(select(tenants.c.id).where(tenants.c.id == owner.tenant).with_for_update())
+            if most is not None and int(connection.scalar(self._bytes(owner.tenant)) or 0) + file.bytes > most:
+                raise FullError
+            put(connection, owner, file)
+
+        await self._store.write(work)
+
+    async def used(self, tenant: str) -> int:
+        """Bytes of all its files, whichever project's."""
+        query = self._bytes(tenant)
+        return int(await self._store.read(lambda connection: connection.scalar(query)) or 0)
 
     async def get(self, owner: Owner, id_: str) -> File | None:
         """None: there is none, or it is another's."""
@@ -91,9 +108,14 @@ class Files:
         if ids:
             await self._store.write(lambda connection: connection.execute(delete(files).where(files.c.id.in_(ids))))
 
+    def _bytes(self, tenant: str) -> Select[Any]:
+        return select(func.sum(files.c.bytes)).where(files.c.tenant == tenant, self._live())
+
+    def _live(self) -> ColumnElement[bool]:
+        return or_(files.c.expires.is_(None), files.c.expires > self._clock())
+
     def _owned(self, owner: Owner) -> Select[Any]:
-        live = or_(files.c.expires.is_(None), files.c.expires > self._clock())
-        return select(files).where(files.c.tenant == owner.tenant, files.c.project == owner.project, live)
+        return select(files).where(files.c.tenant == owner.tenant, files.c.project == owner.project, self._live())
 
 
 def put(connection: Connection, owner: Owner, file: File) -> None:
@@ -114,8 +136,8 @@ def put(connection: Connection, owner: Owner, file: File) -> None:
 
 
 def storable(text: str) -> str:
-    """What a caller sent, as a database takes it: PostgreSQL has no text with a NUL in it."""
-    return text.replace("\0", "")
+    """What a caller sent, as a database takes it: nothing is called by what is no id."""
+    return text if known(text) else ""
 
 
 def behind(query: Select[Any], table: Any, after: str | None, limit: int, *, newest_first: bool) -> Select[Any]:

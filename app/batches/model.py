@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.core import owner
+
 OPEN = ("validating", "in_progress", "finalizing", "cancelling")
 """Statuses of a batch that has not ended."""
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(owner.Owner):
     """Whose files and batches they are: nobody else sees them. key_id: in whose name lines run."""
 
-    tenant: str
-    project: str
     key_id: str
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 
 ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
 """What a batch may be of."""
+MESSAGES = "/v1/messages"
+"""What a batch of Anthropic's API is of, and no other."""
 WINDOW = 86_400.0
 """Seconds that a batch may take: OpenAI's only `completion_window`, 24h."""
 KINDS = ("chatcmpl", "cmpl", "embd")

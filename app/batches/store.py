@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 
 from app.batches.files import behind, storable
 from app.batches.model import OPEN, Batch, File, Owner
-from app.batches.scheduling import WINDOW
+from app.batches.scheduling import MESSAGES, WINDOW
 from app.core.ports import Principal
 from app.db.schema import batch_lines, batches
 from app.db.store import Store
@@ -24,12 +24,13 @@ from app.tenancy.identity import by_id
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """What is asked for. output_lives: seconds until its output files expire; None: never."""
+    """What is asked for. output_lives: seconds until its output files expire; None: never. kind: how its id begins."""
 
     endpoint: str
     file: File
     meta: Mapping[str, str]
     output_lives: int | None = None
+    kind: str = "batch"
 
 
 class Batches:
@@ -41,7 +42,7 @@ class Batches:
 
     async def create(self, owner: Owner, new: New) -> Batch:
         """A new batch, to be validated."""
-        now, id_ = self._clock(), f"batch_{random.token_hex(12)}"
+        now, id_ = self._clock(), f"{new.kind}_{random.token_hex(12)}"
         values: dict[str, Any] = {
             "id": id_,
             "tenant": owner.tenant,
@@ -69,11 +70,17 @@ class Batches:
         found = await self._store.read(lambda connection: _read(connection, query))
         return found[0] if found else None
 
-    async def page(self, owner: Owner, *, after: str | None, limit: int) -> tuple[Sequence[Batch], bool]:
-        """Up to `limit` batches behind the one called `after`, newest first, and whether there are more."""
-        query = behind(_owned(owner), batches, after, limit, newest_first=True)
+    async def page(
+        self, owner: Owner, *, after: str | None, limit: int, before: str | None = None, messages: bool = False
+    ) -> tuple[Sequence[Batch], bool]:
+        """Up to `limit` batches behind the one called `after` or ahead of `before`, newest first, and whether there are
+        more. messages: of Anthropic's API, else of OpenAI's.
+        """
+        of = batches.c.endpoint == MESSAGES if messages else batches.c.endpoint != MESSAGES
+        query = behind(_owned(owner).where(of), batches, before or after, limit, newest_first=before is None)
         found = await self._store.read(lambda connection: _read(connection, query))
-        return found[:limit], len(found) > limit
+        shown = found[:limit]
+        return shown if before is None else shown[::-1], len(found) > limit
 
     async def cancel(self, owner: Owner, id_: str) -> Batch | None:
         """The batch, `cancelling`, or as it is where it has ended or is about to; None: there is none."""
@@ -93,6 +100,16 @@ class Batches:
 
         found = await self._store.write(work)
         return found[0] if found else None
+
+    async def delete(self, owner: Owner, id_: str) -> bool:
+        """Forget a batch that has ended; whether there was one. Its files are for the caller to remove."""
+        ended = (batches.c.id == storable(id_), batches.c.status.not_in(OPEN))
+        mine = (batches.c.tenant == owner.tenant, batches.c.project == owner.project)
+
+        def work(connection: Connection) -> bool:
+            return connection.execute(delete(batches).where(*mine, *ended)).rowcount > 0
+
+        return await self._store.write(work)
 
     async def whose(self, key_id: str) -> Principal | None:
         """The key's owner now; None: the key is disabled, expired or gone."""

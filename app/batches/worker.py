@@ -31,7 +31,7 @@ GATHER = 0.02
 PATIENCE = 5.0
 """Seconds between attempts while database, file storage or gateways do not answer, at most."""
 PAGE = 1_000
-_WEARY = (429, 503)
+_WEARY = (429, 503, 529)
 _WIDE = 64.0
 """Lines of a batch at once from which on its width is no longer minded."""
 
@@ -150,7 +150,8 @@ class Worker:
             return lambda: self._work.again(line, pause(line.attempt, None))
         if answer is None:
             return lambda: self._work.again(line)
-        hopeless = answer.useless and b'"rate_limit_exceeded"' in answer.body  # more than the limit ever holds
+        # More than the limit ever holds: OpenAI's error says it by its code, Anthropic's has none.
+        hopeless = answer.useless and any(word in answer.body for word in (b'"rate_limit_exceeded"', b"too large for"))
         if answer.status not in _WEARY or hopeless:
             self._widen(line.batch)
             return lambda: self._work.done(line, answer)

@@ -6,11 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select
 
+from app.core.owner import Owner
 from app.core.ports import UsageRow
 from app.core.refusals import UnknownError
 from app.db.schema import from_nano, usage
 
-_MONEY = ("cost", "input_cost", "cached_cost", "output_cost", "goods")
+_MONEY = ("cost", "input_cost", "cached_cost", "output_cost", "goods", "lost")
 
 
 def listing(connection: Connection, tenant: str | None, key_id: str | None, limit: int, after: str) -> list[UsageRow]:
@@ -31,9 +32,10 @@ def listing(connection: Connection, tenant: str | None, key_id: str | None, limi
     return [_row(row) for row in connection.execute(query)]
 
 
-def find(connection: Connection, tenant: str, call: str) -> UsageRow | None:
-    """One call of this tenant's, as billed."""
-    row = connection.execute(select(usage).where(usage.c.id == call, usage.c.tenant == tenant)).first()
+def find(connection: Connection, owner: Owner, call: str) -> UsageRow | None:
+    """One call of this owner's, as billed."""
+    mine = (usage.c.tenant == owner.tenant, usage.c.project == owner.project)
+    row = connection.execute(select(usage).where(usage.c.id == call, *mine)).first()
     return None if row is None else _row(row)
 
 

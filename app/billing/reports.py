@@ -93,16 +93,24 @@ class Percentiles:
 
 
 async def usage_by(
-    store: Store, by: By, *, since: float | None = None, until: float | None = None, tenant: str | None = None
+    store: Store,
+    by: By,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    tenant: str | None = None,
+    project: str | None = None,
 ) -> list[Summary]:
-    """Return a Summary for each group, by its name. since <= created < until: Unix seconds. tenant: only its calls.
+    """Return a Summary for each group, by its name. since <= created < until: Unix seconds.
+
+    tenant, project: only their calls.
 
     Raises LedgerError.
     """
 
     def work(connection: Connection) -> list[Summary]:
         group = _group(connection, by)
-        query = select(group.label(_GROUP), *_SUMS).where(_within(since, until, tenant)).group_by(_GROUP)
+        query = select(group.label(_GROUP), *_SUMS).where(_within(since, until, tenant, project)).group_by(_GROUP)
         rows = connection.execute(query).mappings()
         return sorted((_summary(dict(row)) for row in rows), key=lambda summary: summary.group)
 
@@ -148,12 +156,15 @@ def _group(connection: Connection, by: str) -> ColumnElement[Any]:
     return _DAYS[connection.dialect.name] if by == "day" else _COLUMNS[by]
 
 
-def _within(since: float | None, until: float | None, tenant: str | None) -> ColumnElement[bool]:
+def _within(
+    since: float | None, until: float | None, tenant: str | None, project: str | None = None
+) -> ColumnElement[bool]:
     return and_(
         True,  # noqa: FBT003 - what `and_` wants where nothing is asked
         *([usage.c.created >= since] if since is not None else []),
         *([usage.c.created < until] if until is not None else []),
         *([usage.c.tenant == tenant] if tenant is not None else []),
+        *([usage.c.project == project] if project is not None else []),
     )
 
 

@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 from rich.tree import Tree
 
-from app.cli import audit, batch, billing, cache, keys, route, tenants
+from app.cli import audit, batch, billing, cache, keys, planner, route, tenants
 from app.cli.admin import DEFAULT, EXAMPLES, command
 from app.cli.output import err, fail, out
 from app.config import Config, ConfigError, Graph, Policy, VllmPool, load_file
@@ -42,6 +42,8 @@ for name, group in {
     app.add_typer(group, name=name)
 command(app, "usage")(billing.usage)
 command(app, "invoice")(billing.invoice)
+app.command("plan")(planner.plan)
+app.command("profile")(planner.profile)
 
 File = Annotated[Path, typer.Argument(help="A Serve config file that holds a Penstock application.")]
 

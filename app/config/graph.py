@@ -113,7 +113,8 @@ Pool = Annotated[VllmPool | UpstreamPool | FakePool, Field(discriminator="kind")
 
 
 class State(Strict):
-    """Where durable state lives. `database`: a SQLAlchemy URL; `None` is SQLite in Penstock's state folder.
+    """Where durable state lives. `database`: a SQLAlchemy URL; `None` is that of the environment
+    variable `PENSTOCK_DATABASE`, or SQLite in Penstock's state folder.
 
     files: an fsspec URL of uploaded files and batch results (`s3://bucket/folder`); `None` is the state folder.
     currency: what every price is in, as invoices name it.

@@ -12,6 +12,7 @@ from app.config.api import Api
 from app.config.base import Strict, choose
 from app.config.batches import Batches
 from app.config.cache import CachePolicy
+from app.config.files import Files
 from app.config.route import Route
 from app.config.stage_order import STAGES, check_order
 from app.core.ports import Action, Hiding
@@ -72,6 +73,9 @@ class Admit(Strict):
     max_body_bytes: Annotated[int, Field(ge=1024)] = 4_000_000
     max_completion_tokens: Annotated[int, Field(ge=1)] = 1024
     max_in_flight: Annotated[int, Field(ge=1)] = 256
+    free_per_minute: Annotated[
+        int, Field(ge=0, description="requests of one key that are no calls (counting, files, lists); 0: no limit")
+    ] = 1_200
 
 
 class Scrub(Strict):
@@ -89,6 +93,15 @@ class Scrub(Strict):
     tools: bool = True
 
 
+class Restore(Strict):
+    """Where originals come back. links: within a link (a URL, a Markdown target, an attribute), while text of others is
+    in the conversation (a tool's result, a pasted document): `keep` the placeholder unless the same link stood there
+    with its original, or `restore` it all the same. Such text can plant a link that carries data away.
+    """
+
+    links: Literal["keep", "restore"] = "keep"
+
+
 class Leak(Strict):
     """What a run of the system prompt in the answer leads to; a tenant's `safety.leak` stands over it.
 
@@ -98,6 +111,15 @@ class Leak(Strict):
 
     action: Action = "flag"
     run: Annotated[int, Field(ge=40)] = 60
+
+
+class Unreadable(Strict):
+    """Prompts that the guard's model cannot read: scripts and signs that it was not taught. threshold: from which share
+    of a message's letters up, 0..1. action: as the guard's; `flag` by default, because whole languages are such.
+    """
+
+    action: Action = "flag"
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
 
 
 class Guard(Strict):
@@ -114,6 +136,7 @@ class Guard(Strict):
     mode: Literal["before", "alongside"] = "before"
     tools: Literal["judge", "flag", "ignore"] = "flag"
     leak: Leak = Leak()
+    unreadable: Unreadable = Unreadable()
 
 
 class Generate(Strict):
@@ -136,7 +159,8 @@ class Generate(Strict):
 
 
 class Moderate(Strict):
-    """Scores are the classifier's labels; a label without a threshold never stops an answer.
+    """Scores are the classifier's labels; a label without a threshold never stops an answer. The label `unreadable` is
+    the share of an answer's letters that the classifier cannot read, 0..1.
 
     window: characters scored together. overlap: of them, how many left before and are seen again, so that a phrase
     cannot hide across the edge; None is half of the window. stride: so many unscored characters call for a score;
@@ -188,12 +212,14 @@ class Policy(Strict):
     )
     admit: Admit = Admit()
     scrub: Scrub = Scrub()
+    restore: Restore = Restore()
     guard: Guard = Guard()
     cache: CachePolicy = CachePolicy()
     route: Route = Route()
     generate: Generate = Generate()
     moderate: Moderate = Moderate()
     batches: Batches = Batches()
+    files: Files = Files()
     embeddings: Embeddings = Embeddings()
     moderations: Moderations = Moderations()
     alerts: Alerts = Alerts()

@@ -65,8 +65,10 @@ SPECS: Mapping[str, StageSpec] = {
     "confide": StageSpec(
         place="ahead",
         after={"scrub": "what is kept is what the engine sees"},
-        before={"recall": "a stored answer may leak as well", "generate": "what the engine sees is kept for `leak`"},
-        needs=("guard",),
+        before={
+            "recall": "a stored answer may leak as well",
+            "generate": "what the engine sees is kept for `tools` and `leak`",
+        },
     ),
     "recall": StageSpec(
         before={"generate": "a hit must spare the engine"},
@@ -81,12 +83,24 @@ SPECS: Mapping[str, StageSpec] = {
         needs=("guard",),
         settings={"guard.mode": "alongside"},
     ),
+    "tools": StageSpec(
+        place="behind",
+        after={
+            "generate": "it reads the answer",
+            "gate": "a refused prompt has no answer",
+        },
+        before={
+            "moderate": "a call that turns into text is judged as such",
+            "restore": "the request's tools have the names that the engine saw",
+        },
+    ),
     "moderate": StageSpec(after={"generate": "what is moderated must exist"}),
     "leak": StageSpec(
         place="behind",
         after={
             "generate": "it reads the answer",
             "gate": "a refused prompt has no answer",
+            "tools": "a call that turns into text is watched as such",
             "moderate": "it reads what may be shown",
         },
         before={

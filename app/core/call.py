@@ -66,7 +66,10 @@ class Call:
     times has one span, from its first start, as long as all of them together.
     screen: what the caller wants done with its own text when the moderator flags it: score | block; None: not judged.
     partition: where in the semantic cache its answer may be kept. trial: what the cache is unsure of and learns from.
-    messages: as the caller sent them; seen: as the engine sees them, set before the stages that answer.
+    messages, params: as the caller sent them; seen: as the engine sees them, set before the stages that answer.
+    tools: the names of the request's tools, as the engine sees them.
+    told: what the engine counted, where that is not what is billed (`usage`). lost: pool and usage of engines that were
+    given up. empty: the engine said nothing. cut: it told of more than can be. streamed: what it says is sent at once.
     traceparent: the caller's W3C trace header. decisions: what each stage decided; each stage writes its own.
     clamped: what `max_tokens` was lowered to; None: it was not.
     """
@@ -88,7 +91,9 @@ class Call:
     batch: bool = False
     screen: str | None = None
     messages: tuple[Message, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
     seen: tuple[Message, ...] = ()
+    tools: frozenset[str] = frozenset()
     question: str = ""
     prompt_tokens_low: int = 0
     prompt_tokens_high: int = 0
@@ -107,6 +112,11 @@ class Call:
     region: str | None = None
     hit: bool = False
     usage: Usage = field(default_factory=Usage)
+    told: Usage | None = None
+    lost: list[tuple[str, Usage]] = field(default_factory=list)
+    empty: bool = False
+    cut: bool = False
+    streamed: bool = False
     cost: str = "0"
     decisions: Decisions = field(default_factory=Decisions)
     _tasks: dict[str, asyncio.Task[Any]] = field(default_factory=dict)

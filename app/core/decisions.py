@@ -183,6 +183,17 @@ class RememberDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreDecision:
+    """unknown: placeholders in the answer that nobody gave out: the model made them up, and they were not shown."""
+
+    unknown: int
+
+    @property
+    def trail(self) -> dict[str, Any]:
+        return _facts(unknown=self.unknown)
+
+
+@dataclass(frozen=True, slots=True)
 class ConsultDecision:
     """texts: how many were judged."""
 
@@ -210,6 +221,7 @@ class Decisions:
     moderate: ModerateDecision | None = None
     leak: LeakDecision | None = None
     remember: RememberDecision | None = None
+    restore: RestoreDecision | None = None
     embed: ConsultDecision | None = None
     classify: ConsultDecision | None = None
     others: dict[str, Decision] = field(default_factory=dict)

@@ -191,6 +191,12 @@ def content_filter() -> ApiError:
     return ApiError(400, "The answer was stopped by the output moderator.", code="content_filter")
 
 
+def engine_words(status: int) -> ApiError:
+    """An engine's error whose words may not be shown."""
+    message = "The model's engine refused this request. Its reason was withheld by the content filter."
+    return ApiError(status, message, code="engine_refused")
+
+
 def rate_limited(what: str, retry_after: int) -> ApiError:
     return ApiError(
         429,
@@ -403,6 +409,15 @@ def file_too_large(limit: int) -> ApiError:
     return ApiError(413, f"The file is larger than the limit of {limit:,} bytes.", code="file_too_large", param="file")
 
 
+def files_full(limit: int) -> ApiError:
+    return ApiError(
+        413,
+        f"This tenant's files would be larger than its limit of {limit:,} bytes. Delete some first.",
+        code="files_quota_exceeded",
+        param="file",
+    )
+
+
 def batch_not_found(id_: str) -> ApiError:
     return ApiError(404, f"No batch found with id '{id_[:100]}'.", code="batch_not_found", param="batch_id")
 
@@ -414,6 +429,14 @@ def batch_over(id_: str, status: str) -> ApiError:
         code="batch_not_cancellable",
         headers={"x-should-retry": "false"},
     )
+
+
+def batch_not_over(id_: str) -> ApiError:
+    return bad_request(f"Batch {id_} has not ended. Cancel it first, or wait for its end.", code="batch_not_ended")
+
+
+def no_results(id_: str) -> ApiError:
+    return ApiError(404, f"Batch {id_} has no results, or has them no longer.", code="no_results")
 
 
 def no_batches() -> ApiError:

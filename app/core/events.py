@@ -114,7 +114,8 @@ class ToolDelta:
 class Token:
     """A piece of one choice's answer: often one model token, sometimes several, sometimes only its end.
 
-    A piece of a tool call has `tool` and no text.
+    A piece of a tool call has `tool` and no text. kind: `text`, or `reasoning` where the text is what the model thought
+    before it answered.
     logprobs: OpenAI's `choices[].logprobs.content` entries for this piece.
     finish_reason: set on the last Token of a choice: stop | length | tool_calls | content_filter.
     stop: with it, the stop sequence that ended the choice, where the engine says which.
@@ -126,6 +127,19 @@ class Token:
     finish_reason: str | None = None
     tool: ToolDelta | None = None
     stop: str | None = None
+    kind: str = "text"
+
+    @property
+    def reasoning(self) -> bool:
+        """Whether it is what the model thought."""
+        return self.kind == "reasoning"
+
+    @property
+    def part(self) -> int | str | None:
+        """Which part of the choice it belongs to: None its text, `reasoning`, else the index of a tool call."""
+        if self.tool:
+            return self.tool.index
+        return "reasoning" if self.reasoning else None
 
     @property
     def said(self) -> str:
@@ -141,12 +155,15 @@ class Token:
 class Usage:
     """Tokens counted by the engine so far. Cumulative: the last one of a call is what is billed.
 
-    cached: how many of `prompt` came from the engine's prefix cache.
+    cached: how many of `prompt` came from the engine's prefix cache. reasoning: how many of `completion` were thought
+    and not answered. estimated: some of it was counted here, because the engine has not told it.
     """
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
+    reasoning: int = 0
+    estimated: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

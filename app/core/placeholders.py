@@ -1,8 +1,9 @@
+# ruff: noqa: RUF001 - other scripts are what this is about
 r"""How a model spells a placeholder that it was given as `<PERSON_1>`.  [placeholders] -> restorer, vault.
 
-`PERSON_1`, `< person 1 >`, `[PERSON_1]`, `&lt;PERSON_1&gt;`, `\u003cPERSON_1\u003e`, `<PERSON\_1>`, in full width, or in
-the answer's language: all of them say the same. What stands in brackets may be in any case; what stands bare must be
-spelt as an identifier, so that `person 1` of a play stays one.
+`PERSON_1`, `< person 1 >`, `[PERSON_1]`, `&lt;PERSON_1&gt;`, `\u003cPERSON_1\u003e`, `<PERSON\_1>`, in full width, or
+in the answer's language: all of them say the same. What stands in brackets may be in any case; what stands bare must
+be spelt as an identifier, so that `person 1` of a play stays one.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_\d+>")
-KINDS = frozenset(
-    """PERSON EMAIL_ADDRESS PHONE_NUMBER CREDIT_CARD IBAN_CODE US_SSN US_ITIN IP_ADDRESS MAC_ADDRESS STREET_ADDRESS
-    ADDRESS LOCATION GPE ORGANIZATION DOMAIN_NAME DATE_TIME ZIP_CODE NRP SECRET CUSTOM US_PASSPORT
-    US_DRIVER_LICENSE US_BANK_NUMBER MEDICAL_LICENSE UK_NHS CRYPTO PASSPORT""".split()
-)
+KINDS = frozenset({
+    "PERSON", "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "US_ITIN", "IP_ADDRESS",
+    "MAC_ADDRESS", "STREET_ADDRESS", "ADDRESS", "LOCATION", "GPE", "ORGANIZATION", "DOMAIN_NAME", "DATE_TIME",
+    "ZIP_CODE", "NRP", "SECRET", "CUSTOM", "US_PASSPORT", "US_DRIVER_LICENSE", "US_BANK_NUMBER", "MEDICAL_LICENSE",
+    "UK_NHS", "CRYPTO", "PASSPORT",
+})  # fmt: skip
 """Types of which a numbered name that nobody gave is one that the model made up."""
 ALIASES: Mapping[str, str] = {
-    "PERSON": "NAME PERSONNE PERSONA PESSOA PERSOON OSOBA KISI KİŞİ NOM NOMBRE NOME ПЕРСОНА ЧЕЛОВЕК ЛИЦО ИМЯ ОСОБА 人物 "
-    "人 姓名 个人 個人 氏名 사람 이름 व्यक्ति नाम شخص الشخص اسم",
-    "EMAIL_ADDRESS": "EMAIL E_MAIL MAIL EMAIL_ADRESSE E_MAIL_ADRESSE ADRESSE_EMAIL ADRESSE_E_MAIL CORREO DIRECCIÓN_DE_CORREO "
-    "ENDEREÇO_DE_EMAIL INDIRIZZO_EMAIL АДРЕС_ЭЛЕКТРОННОЙ_ПОЧТЫ ПОЧТА 邮箱 电子邮件 メールアドレス 이메일",
+    "PERSON": "NAME PERSONNE PERSONA PESSOA PERSOON OSOBA KISI KİŞİ NOM NOMBRE NOME ПЕРСОНА ЧЕЛОВЕК ЛИЦО ИМЯ ОСОБА "
+    "人物 人 姓名 个人 個人 氏名 사람 이름 व्यक्ति नाम شخص الشخص اسم",
+    "EMAIL_ADDRESS": "EMAIL E_MAIL MAIL EMAIL_ADRESSE E_MAIL_ADRESSE ADRESSE_EMAIL ADRESSE_E_MAIL CORREO "
+    "DIRECCIÓN_DE_CORREO ENDEREÇO_DE_EMAIL INDIRIZZO_EMAIL АДРЕС_ЭЛЕКТРОННОЙ_ПОЧТЫ ПОЧТА "
+    "邮箱 电子邮件 メールアドレス 이메일",
     "PHONE_NUMBER": "PHONE TELEPHONE TELEFON TELEFONNUMMER TÉLÉPHONE NUMÉRO_DE_TÉLÉPHONE TELÉFONO NÚMERO_DE_TELÉFONO "
     "TELEFONO TELEFONE ТЕЛЕФОН НОМЕР_ТЕЛЕФОНА 电话 电话号码 電話番号 전화번호",
     "LOCATION": "ORT LIEU LUGAR LUOGO LOCAL МЕСТО 地点 場所 장소",
@@ -59,7 +62,7 @@ def narrow(text: str) -> str:
 
 
 def kind(word: str) -> str:
-    """`email\\_address` as `EMAIL_ADDRESS`."""
+    r"""`email\_address` as `EMAIL_ADDRESS`."""
     return _APART.sub("_", word).strip("_").upper()
 
 
@@ -85,7 +88,9 @@ def spelling(kinds: frozenset[str]) -> re.Pattern[str]:
     words = _WORDS.replace("?P<word>", "").replace("?P<number>", "")
     square = rf"\[{_MARK}{words}{_MARK}\](?!\()"
     bracketed = "|".join([square, *(rf"(?i:{a}){_MARK}{words}{_MARK}/?(?i:{b})" for a, b in pairs)])
-    return re.compile(rf"(?P<bracketed>{bracketed})|(?P<bare>{_bare(kinds)})" if kinds else rf"(?P<bracketed>{bracketed})")
+    return re.compile(
+        rf"(?P<bracketed>{bracketed})|(?P<bare>{_bare(kinds)})" if kinds else rf"(?P<bracketed>{bracketed})"
+    )
 
 
 _INSIDE = re.compile(_WORDS)
@@ -104,10 +109,11 @@ def read(spelt: str) -> tuple[str, int]:
 
 def _bare(kinds: frozenset[str]) -> str:
     upper = "|".join(_SEP.join(map(re.escape, one.split("_"))) for one in sorted(kinds, key=len, reverse=True))
-    other = "|".join(rf"\\?_".join(_either(part) for part in one.split("_")) for one in sorted(kinds, key=len, reverse=True))
-    return (
-        rf"(?<![A-Za-z0-9])(?<![A-Za-z0-9]_)(?:(?:{upper}){_SEP}|(?:{other})\\?_)\d{{1,6}}(?![A-Za-z0-9])(?!_[A-Za-z0-9])"
+    other = "|".join(
+        r"\\?_".join(_either(part) for part in one.split("_")) for one in sorted(kinds, key=len, reverse=True)
     )
+    name = rf"(?:(?:{upper}){_SEP}|(?:{other})\\?_)"
+    return rf"(?<![A-Za-z0-9])(?<![A-Za-z0-9]_){name}\d{{1,6}}(?![A-Za-z0-9])(?!_[A-Za-z0-9])"
 
 
 def _either(part: str) -> str:
@@ -124,7 +130,9 @@ def beginning(kinds: frozenset[str]) -> re.Pattern[str]:
     part = [_prefixes(b[:-1]) for _, b in pairs if len(b) > 1]
     closing = "|".join([*part, rf"\\{{1,4}}(?:\Z|{'|'.join(_prefixes(b[:-1]) for _, b in _ESCAPED if len(b) > 1)})"])
     number = rf"(?:{_SEP})?(?:\Z|\d{{1,9}}(?:\Z|{_MARK}/?(?:\Z|{closing}|\]\Z)))"
-    opening = "|".join([*(_prefixes(a) for a, _ in pairs), rf"\\{{1,4}}(?:\Z|{'|'.join(_prefixes(a) for a, _ in _ESCAPED)})"])
+    opening = "|".join(
+        [*(_prefixes(a) for a, _ in pairs), rf"\\{{1,4}}(?:\Z|{'|'.join(_prefixes(a) for a, _ in _ESCAPED)})"]
+    )
     opened = "|".join([*(re.escape(a) for a, _ in pairs), *(rf"\\{{1,4}}{re.escape(a)}" for a, _ in _ESCAPED)])
     inside = rf"{_MARK}(?:\Z|{_either_way({*meant(kinds), *KINDS}, number)})"
     ways = [opening, rf"(?:{opened}){inside}"]

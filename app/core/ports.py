@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.events import Message, Token, Usage
+from app.core.owner import Owner
 
 Vector = NDArray[np.float32]
 
@@ -48,7 +49,7 @@ class EngineError(Exception):
 
     retryable: another pool may succeed (dead, overloaded, timed out). False: the request itself is at fault.
     code: OpenAI's error code when known, e.g. `context_length_exceeded`; REPLICA_LOST where the engine went away with
-    this request in it.
+    this request in it. worked: it had begun to work on the request, which costs somebody something.
     """
 
     def __init__(self, message: str, *, retryable: bool, code: str | None = None, param: str | None = None) -> None:
@@ -57,6 +58,7 @@ class EngineError(Exception):
         self.retryable = retryable
         self.code = code
         self.param = param
+        self.worked = False
 
 
 class Engine(Protocol):
@@ -326,6 +328,11 @@ class Principal:
     safety: Safety = Safety()
 
     @property
+    def owner(self) -> Owner:
+        """Whose the things are that its calls leave behind."""
+        return Owner(self.tenant, self.project)
+
+    @property
     def owners(self) -> tuple[str, ...]:
         """The accounts that a call of this key's is charged to, the widest first."""
         project = (f"project:{self.project}",) if self.project else ()
@@ -368,7 +375,9 @@ class Denied:
 class UsageRow:
     """One call, as billed: immutable, written once. Times in seconds, money in the price list's currency.
 
-    cost = input_cost + cached_cost + output_cost, to the nano. goods: what it cost us. batch: billed at batch price.
+    cost = input_cost + cached_cost + output_cost, to the nano. goods: what it cost us. lost: what engines cost us that
+    were given up on the way. batch: billed at batch price. estimated: of the tokens, some are our own count. cut: the
+    engine told of more tokens than can be, or than was reserved.
     trail: what each stage decided; it goes to the audit record, not to the usage row. refused_by: the stage; of a call
     that went on though its key is to be slowed down, `guard.throttle` or `leak.throttle`.
     """
@@ -398,6 +407,9 @@ class UsageRow:
     cached_cost: Decimal = Decimal(0)
     output_cost: Decimal = Decimal(0)
     goods: Decimal = Decimal(0)
+    lost: Decimal = Decimal(0)
+    estimated: bool = False
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

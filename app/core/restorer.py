@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Container, Mapping, Sequence, Set
+from collections.abc import Container, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple, Protocol
@@ -49,13 +50,15 @@ class Names:
     def __init__(
         self,
         originals: Mapping[str, str],
-        words: Set[str] = frozenset(),
+        words: AbstractSet[str] = frozenset(),
         taken: Container[Numbered] = (),
         links: Links | None = None,
     ) -> None:
         self.links = links
         self._taken = taken
-        self._numbered = {numbered(name): original for name, original in originals.items() if PLACEHOLDER.fullmatch(name)}
+        self._numbered = {
+            numbered(name): original for name, original in originals.items() if PLACEHOLDER.fullmatch(name)
+        }
         kinds = frozenset(one for one, _ in self._numbered)
         self._kinds = kinds
         self._meant = meant(kinds)
@@ -112,19 +115,20 @@ class Restorer:
         self._before = ""  # the characters that left last: whether a word begins after them
         self._line = ""
         self._held = ""
-        self._at = 0  # characters of the text that have left
+        self.at = 0  # characters of the text that have left
         self.replaced: list[Replaced] = []
         self.unknown = 0
 
     @property
     def unfinished(self) -> bool:
         """Whether what is held back is no whole name yet."""
-        pattern = self._names.pattern
-        return bool(self._held) and not (pattern and pattern.search(narrow(self._before + self._held), len(self._before)))
+        pattern, before = self._names.pattern, len(self._before)
+        return bool(self._held) and not (pattern and pattern.fullmatch(narrow(self._before + self._held), before))
 
     def feed(self, text: str) -> str:
         """The next piece in, what can be shown out."""
         if self._names.pattern is None:
+            self.at += len(text)
             return text
         if self._quoted is None and len(self._head) < WINDOW:
             self._head += text[:WINDOW]
@@ -145,13 +149,13 @@ class Restorer:
             cut = max(cut, found.end())
             shown = self._shown(found, text)
             if shown is not None:
-                self.replaced.append(Replaced(self._at + found.start() - skip, self._at + found.end() - skip, shown))
+                self.replaced.append(Replaced(self.at + found.start() - skip, self.at + found.end() - skip, shown))
                 out += [text[at : found.start()], shown]
                 at = found.end()
         out.append(text[at:cut])
         if self._names.links:
             self._line = (self._line + text[skip:cut]).rpartition("\n")[2][-TAIL:]
-        self._at += cut - skip
+        self.at += cut - skip
         self._before, self._held = text[max(0, cut - 2) : cut], text[cut:]
         return "".join(out)
 

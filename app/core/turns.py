@@ -15,7 +15,7 @@ from app.core.events import Message
 
 SYSTEM = frozenset({"system", "developer"})
 RESULTS = frozenset({"tool", "function"})
-OPENED, CLOSED = "<system-reminder>\n", "\n</system-reminder>"
+OPENED, CLOSED = "<system>\n", "\n</system>"
 
 
 def ordered(messages: Sequence[Message]) -> tuple[Message, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]
@@ -11,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.core.refusals import LedgerError
 
+OURS = 0o600
 # What the database, its driver or its network may raise.
 FAULTS = (DBAPIError, OSError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError)
 # PostgreSQL: serialization failure, deadlock: another attempt on the same connection is right.
@@ -74,8 +77,26 @@ def _sqlite_fault(error: BaseException) -> str | None:
     return None if code is None else _FAULTS.get(code & 0xFF)  # the low byte is the primary code
 
 
+def _keep_private(path: Path) -> None:
+    """Give the database's file the mode 0600; SQLite gives those beside it (`-wal`, `-shm`) the same.
+
+    A file that is there is never opened: closing it would drop SQLite's locks. What fails here, opening explains.
+    """
+    with suppress(OSError):
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, OURS))
+        except FileExistsError:
+            if path.is_file() and path.stat().st_uid == os.getuid():
+                for one in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+                    if one.is_file():
+                        one.chmod(OURS)
+
+
 def make_folder(path: Path) -> None:
-    """Create the database's folder when missing. Raises LedgerError that names the path and the fix."""
+    """Create the database's folder when missing, and see that the database is for nobody else's eyes.
+
+    Raises LedgerError that names the path and the fix.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -84,3 +105,4 @@ def make_folder(path: Path) -> None:
             "Create it, give this user write access, or name another path."
         )
         raise LedgerError(msg, outage=True) from error
+    _keep_private(path)

@@ -156,6 +156,9 @@ usage = Table(
     Column("cached_cost", BigInteger, nullable=False),
     Column("output_cost", BigInteger, nullable=False),
     Column("goods", BigInteger, nullable=False),  # nano: what it cost us
+    Column("lost", BigInteger, nullable=False),  # nano: what engines cost us that were given up
+    Column("estimated", Boolean, nullable=False),  # whether some of the tokens are our own count
+    Column("cut", Boolean, nullable=False),  # whether the engine told of more than can be, or than was reserved
     Column("price_list", String, nullable=False),
     Column("ttft", Double),
     Column("latency", Double, nullable=False),
@@ -327,6 +330,7 @@ responses = Table(
     metadata,
     Column("id", String, primary_key=True),
     Column("tenant", String, nullable=False),
+    Column("project", String, nullable=False, server_default=""),  # projects.id; empty: the tenant's own
     Column("created", Double, nullable=False),
     Column("expires", Double, nullable=False),
     Column("body", LargeBinary, nullable=False),  # the response and its input items, sealed by the tenant's data key

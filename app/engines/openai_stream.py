@@ -9,37 +9,65 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from app.core.events import Token, ToolDelta, Usage
+from app.core.events import Token, Usage
 from app.core.ports import EngineError
+from app.engines.choice_stream import ChoiceStream
+from app.engines.event_stream import EventReader
+from app.engines.loose_json import MOST, a_count, a_text, an_object, objects, parsed
+from app.engines.surrogates import whole
+from app.engines.told_usage import ToldUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
 # Usage with every chunk: what is to be billed is known at any moment. vLLM's extension; OpenAI ignores or refuses it.
 STREAM_OPTIONS = {"include_usage": True, "continuous_usage_stats": True}
 
 TOO_LONG = "context_length_exceeded"
+AUTO_TOOLS = "no_auto_tools"
+"""The code of an engine whose model cannot choose for itself whether to call a tool."""
 # vLLM has no code for it, and words it in several ways; other servers copied OpenAI's sentence without its code.
 _LENGTH = re.compile(r"maximum (context|model) length|context length (is|of)|longer than the maximum", re.IGNORECASE)
 _DETAILS = re.compile(r" \(parameter=.*\)$", re.DOTALL)  # vLLM appends its own variables to a sentence
-_RETRYABLE = {408, 409, 425, 429}
-_BUSY_TYPES = {"rate_limit_error", "rate_limit_exceeded", "server_error", "overloaded_error", "timeout"}
+_CALLERS = (400, 413, 422)
+_CALLERS_TYPES = {"invalid_request_error", "BadRequestError", "BadRequest"}
+_OURS = {
+    *("authentication_error", "permission_error", "permission_denied", "not_found_error", "billing_error"),
+    *("invalid_api_key", "model_not_found", "insufficient_quota", "billing_hard_limit_reached", "billing_not_active"),
+    *("account_deactivated", "rate_limit_error", "rate_limit_exceeded", "overloaded_error", "server_error"),
+}
+"""Codes and types of what is between an upstream and us, also where it comes with the status of a bad request."""
 
 
 class ChatStream:
     """The state of one answer. `usage`: the latest count. `done`: whether the stream said that it is over.
 
-    Where chunks carry no usage, one token is counted for every piece of text, until the stream's own count arrives.
+    choices: how many were asked for; what is said of others is left out. None: whatever comes. What is odd in a chunk
+    is left out too, and the rest of it read.
     """
 
-    __slots__ = ("_choices", "done", "usage")
-
-    def __init__(self) -> None:
-        self.usage = Usage()
+    def __init__(self, choices: int | None = None) -> None:
         self.done = False
-        self._choices: dict[int, int] = {}  # completion tokens so far: a chunk's usage counts its own choice only
+        self._asked = choices
+        self._only: int | None = None
+        self._choices: dict[int, ChoiceStream] = {}
+        self._told = ToldUsage()
+        self._last = Usage()
+
+    @property
+    def usage(self) -> Usage:
+        """What is known of the tokens by now."""
+        return self._told.usage
+
+    @property
+    def begun(self) -> bool:
+        """Whether any choice has said something, or ended."""
+        return any(choice.begun for choice in self._choices.values())
+
+    @property
+    def ended(self) -> bool:
+        """Whether every choice that began has ended."""
+        return self.begun and all(choice.ended for choice in self._choices.values() if choice.begun)
 
     def feed(self, data: str | bytes | Mapping[str, Any]) -> list[Token | Usage]:
         """Events of one `data: {...}` event, or several, or of a chunk that is parsed already.
@@ -48,85 +76,54 @@ class ChatStream:
         """
         if not isinstance(data, str | bytes):
             return self._chunk(data)
-        events: list[Token | Usage] = []
-        for text in _payloads(data):
-            if text == "[DONE]":
-                self.done = True
-                break
-            try:
-                chunk = orjson.loads(text)
-            except orjson.JSONDecodeError:
-                chunk = None
-            if not isinstance(chunk, dict):
-                message = "the engine sent something that is no chat completion chunk"
-                raise EngineError(message, retryable=True)
-            events += self._chunk(chunk)
-        return events
+        reader = EventReader()
+        events = reader.feed(data if isinstance(data, bytes) else data.encode("utf-8", "replace")) + reader.end()
+        return [each for event in events for each in self.event(event)]
+
+    def event(self, data: str) -> list[Token | Usage]:
+        """The Tokens and Usage of one event's data. Raises EngineError, as `feed`."""
+        if self.done or not data.strip():
+            return []
+        if data.strip() == "[DONE]":
+            self.done = True
+            return []
+        return self.whole(parsed(data))
+
+    def whole(self, chunk: Any) -> list[Token | Usage]:
+        """Those of a chunk, or of a whole answer. Raises EngineError, as `feed`."""
+        if not isinstance(chunk, dict):
+            message = "the engine sent something that is no chat completion chunk"
+            raise EngineError(message, retryable=True)
+        return self._chunk(chunk)
+
+    def end(self) -> list[Token | Usage]:
+        """The ends of the choices whose end was not told, where the stream said that it is over."""
+        return [token for index, choice in self._choices.items() if choice.begun for token in choice.end("stop", index)]
 
     def _chunk(self, chunk: Mapping[str, Any]) -> list[Token | Usage]:
-        if chunk.get("error"):
+        if chunk.get("error") or chunk.get("object") == "error":
             raise engine_error(chunk)
-        choices = chunk.get("choices") or ()
-        tokens = [token for choice in choices for token in _tokens(choice)]
-        if (said := chunk.get("usage")) is not None:
-            usage = self._counted(said, choices)
-        elif pieces := sum(bool(token.said) for token in tokens):
-            usage = Usage(self.usage.prompt, self.usage.completion + pieces, self.usage.cached)
-        else:
-            usage = self.usage
-        if usage == self.usage:
+        choices = objects(chunk.get("choices"))
+        read = [(index, choice) for choice in choices if (index := self._index(choice)) is not None]
+        tokens = [token for index, choice in read for token in self._read(index, choice)]
+        said = [chunk.get("usage"), an_object(chunk.get("x_groq")).get("usage"), *(one.get("usage") for one in choices)]
+        self._told.take(said, read[0][0] if read else None, sum(bool(token.said) for token in tokens))
+        usage = self.usage
+        if usage == self._last:
             return list(tokens)
-        self.usage = usage
+        self._last = usage
         return [usage, *tokens]
 
-    def _counted(self, said: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> Usage:
-        """The counts after a chunk that carries some: of its own choice, or, without one, of the whole answer."""
-        completion = said.get("completion_tokens") or 0
-        if choices:
-            self._choices[choices[0].get("index") or 0] = completion
-            completion = sum(self._choices.values())
-        details = said.get("prompt_tokens_details") or {}
-        return Usage(said.get("prompt_tokens") or 0, completion, details.get("cached_tokens") or self.usage.cached)
+    def _index(self, choice: Mapping[str, Any]) -> int | None:
+        """Which choice it is; None: one that nobody asked for."""
+        index = a_count(choice.get("index")) or 0
+        if self._asked == 1:  # some number from 1
+            self._only = index if self._only is None else self._only
+            return 0 if index == self._only else None
+        return index if index < (self._asked or MOST) else None
 
-
-def _payloads(data: str | bytes) -> Iterator[str]:
-    """What stands behind `data:`; comments, event names and blank lines are left out."""
-    text = data if isinstance(data, str) else data.decode()
-    for line in text.splitlines() if "\n" in text.rstrip() else (text,):
-        if line.startswith("data:"):
-            yield line[5:].strip()
-
-
-def _tokens(choice: Mapping[str, Any]) -> Iterator[Token]:
-    """A choice of a chunk as Tokens: its text, its tool calls' pieces, its end. None for a delta of the role alone."""
-    delta, index = choice.get("delta") or {}, choice.get("index") or 0
-    text = delta.get("content") or choice.get("text") or ""
-    finish = choice.get("finish_reason")
-    content = _logprobs(choice.get("logprobs") or {})
-    tools = [_tool(piece) for piece in delta.get("tool_calls") or ()]
-    ends_here = finish if not tools else None
-    stop = choice.get("stop_reason")  # vLLM's extension: the stop sequence, or the id of a token that ends answers
-    if text or content or ends_here:
-        yield Token(text, index, content, ends_here, stop=stop if isinstance(stop, str) else None)
-    for tool in tools:
-        yield Token("", index, tool=tool)
-    if tools and finish:
-        yield Token("", index, finish_reason=finish)
-
-
-def _logprobs(said: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """Logprobs as the chat API has them; the completions API's are turned into them."""
-    if "tokens" not in said:
-        return said.get("content")
-    tops = said.get("top_logprobs") or [None] * len(said["tokens"])
-    return [
-        {**_entry(token, logprob), "top_logprobs": [_entry(*other) for other in (top or {}).items()]}
-        for token, logprob, top in zip(said["tokens"], said["token_logprobs"], tops, strict=True)
-    ]
-
-
-def _entry(token: str, logprob: float) -> dict[str, Any]:
-    return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+    def _read(self, index: int, choice: Mapping[str, Any]) -> list[Token]:
+        return list(self._choices.setdefault(index, ChoiceStream()).read(choice, index))
 
 
 def completion_params(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,30 +132,26 @@ def completion_params(params: Mapping[str, Any]) -> dict[str, Any]:
     return {**sent, "logprobs": params.get("top_logprobs") or 0} if params.get("logprobs") else sent
 
 
-def _tool(piece: Mapping[str, Any]) -> ToolDelta:
-    function = piece.get("function") or {}
-    arguments, name = function.get("arguments") or "", function.get("name")
-    return ToolDelta(piece.get("index") or 0, arguments, piece.get("id"), name)
-
-
 def engine_error(body: Any, status: int | None = None) -> EngineError:
-    """An OpenAI error body, whole or only its `error`, as an EngineError. status: of the HTTP answer, if any."""
-    error = body.get("error", body) if isinstance(body, dict) else body
+    """An OpenAI error body, whole or only its `error`, as an EngineError. status: of the HTTP answer, if any.
+
+    Its message is the engine's own, for the log.
+    """
+    error = body.get("error") or body if isinstance(body, dict) else body
     if not isinstance(error, dict):
-        error = {"message": error if isinstance(error, str) else ""}
-    code, kind = error.get("code"), error.get("type") or ""
-    if isinstance(code, int):  # vLLM writes the HTTP status here
-        status, code = status or code, None
-    message = _DETAILS.sub("", str(error.get("message") or f"the engine answered with status {status}"))
-    if code == TOO_LONG or (status in (None, 400, 413, 422) and _LENGTH.search(message)):
+        error = {"message": error}
+    code, kind = error.get("code"), a_text(error.get("type"))
+    if (number := a_count(code)) is not None:  # vLLM writes the HTTP status here
+        status, code = status or number, None
+    code, param = a_text(code) or None, a_text(error.get("param")) or None
+    message = _DETAILS.sub("", whole(a_text(error.get("message"))) or f"the engine answered with status {status}")
+    if code == TOO_LONG or (status in (None, *_CALLERS) and _LENGTH.search(message)):
         return EngineError(message, retryable=False, code=TOO_LONG, param="messages")
-    if _may_retry(status, kind):
-        return EngineError(message, retryable=True, code=code)
-    return EngineError(message, retryable=False, code=code, param=error.get("param"))
+    if _is_callers(status, kind) and not ({code, kind} & _OURS):
+        return EngineError(message, retryable=False, code=code, param=param)
+    return EngineError(message, retryable=True, code=code)
 
 
-def _may_retry(status: int | None, kind: str) -> bool:
-    """Whether another pool may do better. An upstream's 401, 403 and 404 are our fault, not the caller's: it may."""
-    if status is None:
-        return kind in _BUSY_TYPES or "Internal" in kind
-    return status >= 500 or status in _RETRYABLE or status in (401, 403, 404)
+def _is_callers(status: int | None, kind: str) -> bool:
+    """Whether the request is at fault. Whatever an upstream has against us (401, 402, 403, 404, 451) is not."""
+    return kind in _CALLERS_TYPES if status is None else status in _CALLERS

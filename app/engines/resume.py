@@ -28,6 +28,7 @@ class PartialAnswer:
         self._before = Usage()
         self._choice: int | None = None
         self._spent = 0
+        self._thought = False
 
     @property
     def unfinished(self) -> list[int]:
@@ -36,8 +37,10 @@ class PartialAnswer:
 
     @property
     def obstacle(self) -> str:
-        """The request's field for which another engine cannot go on in the middle; empty when it can."""
+        """What of the answer another engine cannot go on with in the middle; empty when it can."""
         params = self._prompt.params
+        if self._thought:
+            return "reasoning"
         if params.get("tools") and params.get("tool_choice") != "none":
             return "tools"
         if (params.get("response_format") or {}).get("type", "text") != "text":
@@ -57,7 +60,8 @@ class PartialAnswer:
         token = piece if self._choice is None else replace(piece, choice=self._choice)
         self.begun = True
         if token.choice in self._left:
-            self._said[token.choice].append(token.text)
+            self._thought = self._thought or token.reasoning
+            self._said[token.choice].append("" if token.reasoning else token.text)
             if token.finish_reason:
                 self._left.discard(token.choice)
         return token
@@ -68,7 +72,8 @@ class PartialAnswer:
             return usage
         # An upstream counts the prompt only at its end: lost, it has said nothing of it.
         prompt = before.prompt or max(0, usage.prompt - self._spent)
-        return Usage(prompt, before.completion + usage.completion, before.cached)
+        completion, reasoning = before.completion + usage.completion, before.reasoning + usage.reasoning
+        return Usage(prompt, completion, before.cached, reasoning, estimated=before.estimated or usage.estimated)
 
     def spent(self, choice: int) -> int:
         """The tokens of a choice so far. Of several choices, its share by length: engines count them together."""

@@ -14,6 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from app.core.events import Prompt
 from app.core.ports import Tokenizer
+from app.core.prompt_size import read_texts
 from app.core.turns import ordered
 
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
@@ -88,7 +89,7 @@ class Vocabulary:
 def count_chat(prompt: Prompt, tokenizer: Tokenizer | None, count: Callable[[str], int]) -> int:
     """Tokens of a prompt as the engine counts them: through the model's own template, tools and all.
 
-    Without a template, or where it refuses, the texts alone are counted, by `count`. Much text: call it in a thread.
+    Without a template, or where it refuses, everything is counted that would be read, by `count`. Much text: call it in a thread.
     """
     if tokenizer is not None and prompt.raw:
         return sum(len(tokenizer.encode(text, special=True)) for text in prompt.texts)
@@ -100,7 +101,7 @@ def count_chat(prompt: Prompt, tokenizer: Tokenizer | None, count: Callable[[str
             chat = tokenizer.chat(written, prompt=not prompt.resume, tools=tools, more=more)
             if chat is not None:
                 return len(tokenizer.encode(chat, special=False))
-    return sum(map(count, prompt.texts)) + (count(json.dumps(tools, ensure_ascii=False)) if tools else 0)
+    return sum(map(count, read_texts(prompt)))
 
 
 def as_read(message: Mapping[str, Any]) -> dict[str, Any]:

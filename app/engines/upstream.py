@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import orjson
 
-from app.core.events import Token
 from app.core.ports import EngineError
+from app.engines.answer_body import AnswerBody
+from app.engines.event_stream import LONGEST_EVENT
+from app.engines.loose_json import parsed
 from app.engines.openai_stream import STREAM_OPTIONS, ChatStream, completion_params, engine_error
 from app.engines.resume import CANNOT_RESUME
 from app.engines.vllm_params import EXTENSIONS, for_vllm
@@ -23,7 +25,7 @@ from app.engines.vllm_params import EXTENSIONS, for_vllm
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from app.core.events import Usage
+    from app.core.events import Token, Usage
     from app.core.ports import Generation
 
 _BAD_REQUEST = 400
@@ -67,21 +69,19 @@ class UpstreamEngine:
         if request.resume and not request.raw:
             message = "the upstream cannot go on with an answer"
             raise EngineError(message, retryable=True, code=CANNOT_RESUME)
-        stream, ended = ChatStream(), False
+        stream = ChatStream(int(request.params.get("n") or 1))
+        body = AnswerBody(stream)
         try:
             async with self._open(request) as response:
-                lines = response.aiter_lines()
-                async for line in lines:
-                    for event in stream.feed(line):
-                        ended |= isinstance(event, Token) and event.finish_reason is not None
+                pieces = response.aiter_bytes()
+                async for piece in pieces:
+                    for event in body.feed(piece):
                         yield event
                     if stream.done:
                         break
-                if not (ended or stream.done):
-                    message = "the upstream ended its answer too early"
-                    raise EngineError(message, retryable=True)
-                yield stream.usage
-                await _drain(lines)
+                for event in _ending(body, stream):
+                    yield event
+                await _drain(pieces)
         except httpx.HTTPError as error:
             # Only its kind: the message may hold the upstream's address.
             message = f"the upstream does not answer ({type(error).__name__})"
@@ -154,16 +154,23 @@ class UpstreamEngine:
         return False
 
 
-async def _drain(lines: AsyncIterator[str]) -> None:
+def _ending(body: AnswerBody, stream: ChatStream) -> list[Token | Usage]:
+    """What is left once nothing more comes, last the Usage. Raises EngineError: the answer is not whole."""
+    rest = body.end()
+    if not (stream.begun and (stream.ended or stream.done)):
+        message = "the upstream ended its answer too early"
+        raise EngineError(message, retryable=True)
+    return [*rest, *stream.end(), stream.usage]
+
+
+async def _drain(pieces: AsyncIterator[bytes]) -> None:
     """Read what follows the end, so that the connection can serve the next call; an upstream that lingers loses it."""
     with suppress(TimeoutError, httpx.HTTPError):
         async with asyncio.timeout(0.5):
-            async for _ in lines:
+            async for _ in pieces:
                 pass
 
 
 def _json(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None  # a proxy's HTML page says nothing that a caller should read
+    """None for a proxy's HTML page: it says nothing."""
+    return parsed(body[:LONGEST_EVENT])

@@ -25,8 +25,10 @@ def folder() -> Path:
 
 
 def database_url(configured: str | None) -> str:
-    """The configured SQLAlchemy URL, or SQLite in the state folder."""
-    return configured or f"sqlite:///{folder() / 'penstock.db'}"
+    """The configured SQLAlchemy URL, else `PENSTOCK_DATABASE` (a password stays out of the file), else SQLite in the
+    state folder.
+    """
+    return configured or os.environ.get("PENSTOCK_DATABASE") or f"sqlite:///{folder() / 'penstock.db'}"
 
 
 def files_url(configured: str | None) -> str:

@@ -47,6 +47,11 @@ class Sealer:
             raise SealError("not sealed by this PENSTOCK_SECRET, or changed since") from error
 
 
+def one_process() -> Sealer:
+    """A sealer with a new key: nothing but this process opens what it sealed."""
+    return Sealer(AESGCM.generate_key(256))
+
+
 class Secrets:
     """Keys for each use, derived from one secret by HKDF-SHA256."""
 

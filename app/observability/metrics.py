@@ -60,6 +60,7 @@ class Metrics:
             "Times that a pool failed before its first token, and the next was asked.",
             "pool",
         )
+        self._unknown = counter("penstock_unknown_placeholders", "Placeholders that a model made up, not shown.")
         self._door = counter("penstock_door", "Requests stopped before they were calls.", "outcome")
         self._deliveries = counter("penstock_webhook_deliveries", "Attempts to deliver a webhook.", "outcome")
 
@@ -131,6 +132,8 @@ class Metrics:
         if made.route and made.route.by:
             self._routes.labels(tier, made.route.by).inc()
             self._drift.set(round(made.route.drift, 4))
+        if made.restore:
+            self._unknown.inc(made.restore.unknown)
         if made.recall:
             self._cache.labels(made.recall.result).inc()
         kinds = {"input": max(0, row.prompt_tokens - row.cached_tokens), "cached_input": row.cached_tokens}

@@ -22,6 +22,7 @@ from app.pipeline.stages.restore import Restore
 from app.pipeline.stages.route import Route
 from app.pipeline.stages.scrub import Scrub
 from app.pipeline.stages.settle import Settle
+from app.pipeline.stages.tools import Tools
 from app.routing.catalog import Health, ModelCatalog
 
 __all__ = ["CLASSES", "Ports", "build", "judging"]
@@ -37,6 +38,7 @@ _CLASSES: tuple[StageClass, ...] = (
     Route,
     Generate,
     Gate,
+    Tools,
     Moderate,
     Leak,
     Remember,

@@ -83,6 +83,7 @@ class Gateway:
             deadline=time.monotonic() + self.policy.generate.deadline,
             model=prompt.model,
             messages=prompt.messages,
+            params=prompt.params,
             batch=line is not None,
             traceparent=traceparent,
             screen=screen,

@@ -1,6 +1,7 @@
 """Score how toxic a text is with Detoxify.  Port Classifier.
 
-moderate -> [DetoxifyClassifier] -> scores of toxicity, severe_toxicity, obscene, threat, insult, identity_attack.
+moderate -> [DetoxifyClassifier] -> scores of toxicity, severe_toxicity, obscene, threat, insult, identity_attack; and
+of unreadable, the share of the letters that the model cannot read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from app.models.chunks import windows
 from app.models.errors import ModelError, offline
 from app.models.threads import Worker
 from app.safety.deobfuscate import plain
+from app.safety.segment import UNREADABLE, Segmenter, unreadable
 
 CHECKPOINT = "detoxify.ckpt"
 CHECKS = "selfcheck.json"
@@ -26,6 +28,10 @@ TOLERANCE = 0.02
 PUBLISHED = "detoxify:"
 # What any toxicity model must tell apart, for models that bring no known scores of their own.
 CLEAN, TOXIC = "Thank you, that was very helpful.", "You are a stupid idiot and everyone hates you."
+# The model was taught on whole comments: a lone `You`, the first word of many a polite answer, it takes for an insult.
+CONTEXT = "Thank you. "
+FRAGMENT = 24
+_FRAGMENT = re.compile(r"\s*[^\W_]+['\u2019]?[^\W_]*(?:\s+[^\W_]+['\u2019]?[^\W_]*)?\s*")
 LONE = re.compile("[\ud800-\udfff]")  # surrogates that JSON may carry alone
 _RUDE = """
 asshole assholes bastard bastards bitch bitches cock coward cunt dick dickhead dumb dumbass faggot fool fuck fucked
@@ -73,6 +79,7 @@ class DetoxifyClassifier:
         # An insult among many more tokens than the model was trained on is diluted.
         self._window = int(about.get("window", LIMIT))
         self.labels = tuple(self._detoxify.class_names)
+        self._segment = Segmenter(self._detoxify.tokenizer.get_vocab())
         self._worker = Worker("detoxify", threads)
         self.int8 = False
         self._worker.wait(self._check, model, folder)
@@ -82,30 +89,52 @@ class DetoxifyClassifier:
 
     async def score(self, texts: Sequence[str]) -> list[dict[str, float]]:
         """Return each text's labels, 0..1; 0 on every label for an empty text. No text is refused or cut off."""
-        pieces = await self._worker.run(self._pieces, list(texts))
-        scores = [dict.fromkeys(self.labels, 0.0) for _ in texts]
+        shown = _in_context(texts)
+        pieces = await self._worker.run(self._pieces, shown)
+        scores = [dict.fromkeys(self.labels, 0.0) for _ in shown]
         for at in range(0, len(pieces), BATCH):  # other calls get their turn between the windows of a long text
             batch = pieces[at : at + BATCH]
             _highest(scores, batch, await self._worker.run(self._predict, batch))
-        return scores
+        unread = await self._worker.run(self._unread, list(texts))
+        return [{**labels, UNREADABLE: share} for labels, share in zip(_lower(texts, scores), unread, strict=True)]
 
     def _score(self, texts: list[str]) -> list[dict[str, float]]:
         """The same in the worker's own thread."""
-        scores, pieces = [dict.fromkeys(self.labels, 0.0) for _ in texts], self._pieces(texts)
+        shown = _in_context(texts)
+        scores, pieces = [dict.fromkeys(self.labels, 0.0) for _ in shown], self._pieces(shown)
         for at in range(0, len(pieces), BATCH):
             batch = pieces[at : at + BATCH]
             _highest(scores, batch, self._predict(batch))
-        return scores
+        return _lower(texts, scores)
 
     def _pieces(self, texts: list[str]) -> list[Piece]:
         """What is scored, shortest first: a batch is padded to its longest."""
         cut = [
             (number, piece)
             for number, text in enumerate(texts)
-            for reading in _readings(text)
+            for reading in self._readings(text)
             for piece in windows(self._detoxify.tokenizer, reading, self._window, self._window // 5)
         ]
         return sorted(cut, key=lambda item: len(item[1]))
+
+    def _readings(self, text: str) -> list[str]:
+        """The text, and what a reader makes of it where that differs. Empty: nothing to score."""
+        whole = _whole(text)
+        seen = plain(whole, RUDE)
+        found = (whole, seen, self._segment.changed(whole), self._segment.changed(seen))
+        return list(dict.fromkeys(reading for reading in found if reading.strip())) if whole.strip() else []
+
+    def _unread(self, texts: list[str]) -> list[float]:
+        """Of each text the share of letters that the model's tokenizer does not know."""
+        return [self._unknown_share(plain(self._segment(_whole(text)))) for text in texts]
+
+    def _unknown_share(self, text: str) -> float:
+        tokenizer = self._detoxify.tokenizer
+        if not tokenizer.is_fast:  # such a one does not tell where its tokens stand
+            return 0.0
+        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        spans = zip(found["input_ids"], found["offset_mapping"], strict=True)
+        return unreadable(text, (span for id_, span in spans if id_ == tokenizer.unk_token_id))
 
     def _predict(self, batch: list[Piece]) -> list[dict[str, float]]:
         """Each piece's labels. In int8 one by one: activations are scaled by the batch, neighbours would show."""
@@ -156,13 +185,26 @@ def quantized(model: Any) -> Any:
         return torch.ao.quantization.quantize_dynamic(model.eval(), {torch.nn.Linear}, dtype=torch.qint8)
 
 
-def _readings(text: str) -> list[str]:
-    """The text, and what a reader makes of it where that differs. Empty: nothing to score."""
-    whole = LONE.sub("\N{REPLACEMENT CHARACTER}", text)  # half a character: no tokenizer takes it
-    if not whole.strip():
-        return []
-    seen = plain(whole, RUDE)
-    return [whole] if seen == whole or not seen.strip() else [whole, seen]
+def _whole(text: str) -> str:
+    """Without half characters: no tokenizer takes them."""
+    return LONE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _in_context(texts: Sequence[str]) -> list[str]:
+    """The texts, and then each fragment of them once more behind CONTEXT."""
+    return [*texts, *(CONTEXT + text for text in texts if _is_fragment(text))]
+
+
+def _lower(texts: Sequence[str], scores: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Of a fragment each label's lower score: alone or in context."""
+    within = iter(scores[len(texts) :])
+    pairs = ((alone, next(within) if _is_fragment(text) else alone) for text, alone in zip(texts, scores, strict=False))
+    return [{label: min(alone[label], other[label]) for label in alone} for alone, other in pairs]
+
+
+def _is_fragment(text: str) -> bool:
+    """Whether it is the beginning of a sentence, too short to tell."""
+    return len(text) <= FRAGMENT and bool(_FRAGMENT.fullmatch(text))
 
 
 def _highest(scores: list[dict[str, float]], batch: Sequence[Piece], found: Sequence[dict[str, float]]) -> None:

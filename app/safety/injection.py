@@ -1,6 +1,6 @@
 """Score how much a text tries to override its instructions.  Port Classifier.
 
-guard -> [OnnxInjection] -> Verdict. Reads texts; gives `{"injection": 0..1}` for each.
+guard -> [OnnxInjection] -> Verdict. Reads texts; gives `{"injection": 0..1, "unreadable": 0..1}` for each.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from app.models.catalog import resolve
 from app.safety.decode import hidden
 from app.safety.deobfuscate import once, plain
 from app.safety.injection_networks import network
+from app.safety.segment import UNREADABLE, Segmenter, unreadable
 
 LABEL = "injection"
 TURN = 8  # windows in one turn of the worker: a very long text lets others in between
@@ -50,15 +51,21 @@ class OnnxInjection:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._first, self._last = self._tokenizer.encode("").ids  # the special tokens around every text
+        self._segment = Segmenter(self._tokenizer.get_vocab())
+        self._unknown = self._tokenizer.token_to_id("[UNK]")
         self._worker = ThreadPoolExecutor(1, "injection")  # not a Worker: that would import torch
 
     async def score(self, texts: Sequence[str]) -> list[dict[str, float]]:
-        """Return `{"injection": score}` for each text: 0..1, 0 for an empty one."""
-        return [{LABEL: _sigmoid(await self.logit(text))} for text in texts]
+        """Return each text's scores, 0..1, 0 for an empty one: how sure an attack, what share could not be read."""
+        return [
+            {LABEL: _sigmoid(await self.logit(text)), UNREADABLE: await self._off_loop(self._unread, text)}
+            for text in texts
+        ]
 
     async def logit(self, text: str) -> float:
         """The highest calibrated logit over what the text says; minus infinity for an empty one."""
-        return max([await self._highest(view) for view in await self._off_loop(views, text)], default=-math.inf)
+        found = await self._off_loop(views, text, self._segment.changed)
+        return max([await self._highest(view) for view in found], default=-math.inf)
 
     def tokens(self, text: str) -> int:
         """How many tokens the text has, without special ones."""
@@ -71,6 +78,18 @@ class OnnxInjection:
 
     async def _off_loop(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work, *args)
+
+    def _unread(self, text: str) -> float:
+        """The share of letters that are unknown in the reading that has the fewest of them."""
+        text = text.encode("utf-8", "replace").decode()
+        share = self._unknown_share(text)
+        return share and min(share, self._unknown_share(plain(self._segment(text))))
+
+    def _unknown_share(self, text: str) -> float:
+        (found,) = self._tokenizer.encode_batch([text], add_special_tokens=False)
+        return unreadable(
+            text, (span for id_, span in zip(found.ids, found.offsets, strict=True) if id_ == self._unknown)
+        )
 
     def _windows(self, text: str) -> list[list[int]]:
         ids = self._ids(text)
@@ -98,11 +117,15 @@ class OnnxInjection:
         return max(self.network.logit(window) for window in windows)
 
 
-def views(text: str) -> list[str]:
-    """What the text may say to a model: as it stands, undisguised, said once, and what it holds encoded; each once."""
+def views(text: str, segment: Callable[[str], str] = str) -> list[str]:
+    """What the text may say to a model: as it stands, undisguised, said once, and what it holds encoded; each once.
+
+    segment: what of a text reads otherwise word by word; empty where nothing does.
+    """
     as_it_stands = text.encode("utf-8", "replace").decode()  # the tokenizer refuses lone surrogates
     shown = plain(text)
     found = [shown, as_it_stands, *hidden(text), *(hidden(shown) if shown != text else ())]
+    found += [read for read in (segment(as_it_stands), segment(shown)) if read]
     if len(told := once(shown)) < REPEATED * len(shown):
         found.append(told)
     return list(dict.fromkeys(found))

@@ -30,6 +30,12 @@ _FENCES = ("```", "~~~", '"""')
 _TAG = re.compile(r"<(/?)([A-Za-z][\w.-]{0,40})(?:\s[^<>]{0,200})?>")
 
 
+class Paste(str):
+    """A piece that stands in a message and is judged by itself as well."""
+
+    __slots__ = ()
+
+
 def whole(prompt: Prompt) -> list[str]:
     """The messages from outside, each as one text."""
     return [message.text for message in prompt.messages if message.role in JUDGED and message.text]
@@ -63,7 +69,7 @@ def _apart(text: str, breaks: Iterable[int]) -> Iterator[str]:
         if piece in seen or len(piece.strip()) < SHORT:
             continue
         seen.add(piece)
-        yield piece
+        yield Paste(piece)
         if len(seen) == MOST:
             return
 

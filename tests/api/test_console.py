@@ -107,7 +107,7 @@ def test_the_graph_tells_stages_in_order_tiers_and_pools_that_answer(site: Site,
     graph = site.get("/v1/penstock/graph", acme).json()
     names = [stage["name"] for stage in graph["stages"]]
     assert (["admit", "overlap", "scrub", "guard", "screen", "confide"], "settle") == (names[:6], names[-1])
-    assert ["overlap", "screen", "confide", "leak"] == [s["name"] for s in graph["stages"] if s["built_in"]]
+    assert ["overlap", "screen", "confide", "tools", "leak"] == [s["name"] for s in graph["stages"] if s["built_in"]]
     assert all(stage["answers"] for stage in graph["stages"])
     assert [("small", 0.0, {"a": 1.0}), ("large", 0.5, {"b": 1.0})] == [
         (tier["name"], tier["min_complexity"], tier["pools"]) for tier in graph["tiers"]
@@ -175,8 +175,8 @@ def test_usage_takes_days_within_bounds_and_no_tenants_name(site: Site, acme: st
 
 
 @pytest.mark.parametrize("path", ["calls/chatcmpl-1", "graph", "usage"])
-def test_insight_wants_a_key_with_the_scope_models(site: Site, acme: str, path: str) -> None:
-    scoped = site.admin.post("/keys", json={"tenant": "acme", "scopes": ["chat"]}).json()["key"]
+def test_insight_wants_a_key_with_the_scope_usage(site: Site, acme: str, path: str) -> None:
+    scoped = site.admin.post("/keys", json={"tenant": "acme", "scopes": ["models"]}).json()["key"]
     statuses = [
         httpx.get(f"{site.url}/v1/penstock/{path}").status_code,
         site.get(f"/v1/penstock/{path}", "sk-wrong").status_code,

@@ -37,13 +37,13 @@ def test_a_file_comes_back_byte_for_byte(shop: Batchery) -> None:
     client = shop.client()
     data = bytes(range(256)) * 20_000
     file = client.files.create(file=("my file.jsonl", data), purpose="batch")
-    assert (len(data), "my file.jsonl", "batch", "file", "processed", None) == (
+    assert (len(data), "my file.jsonl", "batch", "file", "processed", 30 * 86_400) == (
         file.bytes,
         file.filename,
         file.purpose,
         file.object,
         file.status,
-        file.expires_at,
+        (file.expires_at or 0) - file.created_at,
     )
     assert file == client.files.retrieve(file.id)
     assert data == client.files.content(file.id).content
@@ -239,3 +239,26 @@ def test_no_body_breaks_the_reader(data: bytes) -> None:
     with contextlib.suppress(ApiError):
         for part, _ in form.feed(b"--b\r\n" + data):
             assert isinstance(part.name, str)
+
+
+def test_a_tenants_files_together_are_no_larger_than_its_quota(tmp_path: Path) -> None:
+    shop = Batchery(tmp_path, policy={"files": {"max_bytes": 2_000}}, works=False)
+    shop.kit.authenticator.keys["sk-north"] = replace(WHO, project="north", key_id="key_3")
+    with shop.serving():
+        client, north = shop.client(), openai.OpenAI(api_key="sk-north", base_url=f"{shop.url}/v1", max_retries=0)
+        first = client.files.create(file=("a.jsonl", b"x" * 1_500), purpose="batch")
+        for size in (501, 5_000):
+            with pytest.raises(openai.APIStatusError) as refused:
+                north.files.create(file=("b.jsonl", b"x" * size), purpose="batch")
+            assert (413, "files_quota_exceeded") == (refused.value.status_code, refused.value.code)
+        north.files.create(file=("b.jsonl", b"x" * 500), purpose="batch")
+        assert 2 == len(blobs(shop))
+        with pytest.raises(openai.APIStatusError, match="2,000 bytes"):
+            client.files.create(file=("c.jsonl", b"x"), purpose="batch")
+        client.files.delete(first.id)
+        assert 1 == client.files.create(file=("c.jsonl", b"x"), purpose="batch").bytes
+
+
+def test_files_live_for_ever_where_the_policy_says_so(tmp_path: Path) -> None:
+    with Batchery(tmp_path, policy={"files": {"expires_days": None}}, works=False).serving() as shop:
+        assert shop.client().files.create(file=("a.jsonl", b"x"), purpose="batch").expires_at is None

@@ -58,7 +58,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "enum": ({"enum": [str(n) for n in range(MAX_ENUM_VALUES + 1)]}, "enum"),
     "long value": (objects({"a": {"enum": ["x" * (MAX_ENUM_LENGTH + 1)]}}), "properties.a.enum"),
     "branches": ({"anyOf": [WORD] * 101}, "anyOf"),
-    "length": (objects({"a": {"type": "string", "maxLength": 10**9}}), "properties.a.maxLength"),
+    "length": (objects({"a": {"type": "string", "minLength": 10**9}}), "properties.a.minLength"),
     "items": (objects({"a": {"type": "array", "minItems": 10**9}}), "properties.a.minItems"),
     "number": (objects({"a": {"type": "number", "minimum": 1e300}}), "properties.a.minimum"),
     "reference to itself": ({"$ref": "#"}, "$ref"),
@@ -210,6 +210,15 @@ def test_the_pattern_itself_may_be_as_long_as_its_bound_and_is_counted_written_o
     assert (0, 3) == extent(r"\(\{{")
     assert (1, 5) == extent("(a{2,4})b")
     assert bounded(pattern(f"[a-z]{{0,{MAX_PATTERN_SIZE // 5}}}"))
+
+
+def test_a_limit_that_no_answer_reaches_is_left_out_and_names_of_properties_and_values_stay() -> None:
+    word = {"type": "string", "maxLength": 524_288}
+    sent = objects({"maxLength": word, "a": {"default": {"maxItems": 10**9}}, "b": {"maxLength": 9}})
+    kept = bounded(sent)
+    assert objects({**sent["properties"], "maxLength": {"type": "string"}}) == kept
+    assert word["maxLength"] == 524_288
+    assert (small := pattern("a")) is bounded(small)
 
 
 JSON = st.recursive(

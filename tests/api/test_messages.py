@@ -200,7 +200,7 @@ def test_a_text_streams_in_anthropics_order(url: str) -> None:
 def test_tools_stream_as_blocks_of_their_own(url: str, kit: Kit) -> None:
     long = json.dumps({"city": "Paris", "why": "because it rains there now and then, " * 30})
     kit.engines["a"].tools = [("weather", long), ("time", "{}")]
-    told = streamed(url, tools=[WEATHER])
+    told = streamed(url, tools=[WEATHER, WEATHER | {"name": "time"}])
     block = ["content_block_start", "content_block_delta", "content_block_stop"]
     names = [name for name, _ in itertools.groupby(name for name, _ in told)]
     assert ["message_start", "ping", *block, *block, "message_delta", "message_stop"] == names
@@ -419,6 +419,42 @@ def test_a_stream_tells_exactly_the_blocks_of_the_whole_answer(parts: list[tuple
     assert open_ is None
     by_part = ("".join(text for at, text in parts if at == which) for which in (None, 0, 1))
     assert [text for text in by_part if text] == [shown[at] for at in range(len(content.blocks))]
+
+
+CALLS = st.lists(
+    st.dictionaries(st.sampled_from(["city", "a}b"]), st.text(max_size=5), max_size=2), min_size=1, max_size=3
+)
+
+
+@given(CALLS, st.lists(st.text(min_size=1, max_size=3), max_size=4), st.data())
+def test_pieces_in_any_order_make_one_block_of_each_call_and_one_block_is_open_at_a_time(
+    calls: list[dict[str, str]], texts: list[str], data: st.DataObject
+) -> None:
+    left = [[json.dumps(one)[at : at + 3] for at in range(0, len(json.dumps(one)), 3)] for one in calls]
+    queues: list[list[Token]] = [[Token(said) for said in texts]]
+    for at, pieces in enumerate(left):
+        first = Token("", tool=ToolDelta(at, "", f"t{at}", f"f{at}"))
+        queues.append([first, *(Token("", tool=ToolDelta(at, piece)) for piece in pieces)])
+    content, told = Content(), []
+    while queues := [queue for queue in queues if queue]:
+        queue = queues[data.draw(st.integers(0, len(queues) - 1))]
+        told += list(content.add(queue.pop(0)))
+    told += list(content.end())
+    made = {block["id"]: block["input"] for block in content.blocks if block["type"] == "tool_use"}
+    assert {f"t{at}": one for at, one in enumerate(calls)} == made
+    assert "".join(texts) == "".join(block["text"] for block in content.blocks if block["type"] == "text")
+    assert len(made) == sum(block["type"] == "tool_use" for block in content.blocks)
+    opened = [name for name, _ in told if name != "content_block_delta"]
+    assert ["content_block_start", "content_block_stop"] * len(content.blocks) == opened
+    shown = [
+        "".join(
+            said["delta"].get("partial_json", "")
+            for name, said in told
+            if name.endswith("delta") and said["index"] == at
+        )
+        for at in range(len(content.blocks))
+    ]
+    assert [json.dumps(block["input"]) if block["type"] == "tool_use" else "" for block in content.blocks] == shown
 
 
 @pytest.mark.parametrize(("written", "taken"), [("", {}), (PARIS, {"city": "Paris"}), ('{"ci', None), ("[1]", None)])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,14 @@ class Site:
         sent = httpx.post(f"{self.url}/v1/files", headers=self.headers, **form).raise_for_status().json()
         assert isinstance(sent, dict)
         return sent
+
+    def ended(self, path: str) -> None:
+        """Wait until the batch of messages there has ended."""
+        for _ in range(400):
+            if httpx.get(self.url + path, headers=self.headers).json()["processing_status"] == "ended":
+                return
+            time.sleep(0.05)
+        raise AssertionError(path)
 
     def fits(self, body: Any, schema: dict[str, Any]) -> None:
         Draft202012Validator({**schema, "components": self.document["components"]}).validate(body)
@@ -166,9 +175,12 @@ def test_each_error_is_as_described(site: Site, path: str) -> None:
 def test_what_is_kept_is_read_as_described(site: Site) -> None:
     file = site.upload()
     batch = site.post("/v1/batches", **{**site.example("/v1/batches"), "input_file_id": file["id"]}).json()
+    messages = site.post("/v1/messages/batches", **site.example("/v1/messages/batches")).json()
     stored = site.post("/v1/responses", **site.example("/v1/responses")).json()
     call = site.post("/v1/chat/completions", **site.example("/v1/chat/completions")).headers["x-penstock-call"]
     ids = {"file_id": file["id"], "batch_id": batch["id"], "response_id": stored["id"], "call": call, "name": "auto"}
+    ids["message_batch_id"] = messages["id"]
+    site.ended(f"/v1/messages/batches/{messages['id']}")
     site.fits(file, {"$ref": "#/components/schemas/FileObject"})
     for path in GETS:
         answer = httpx.get(site.url + path.format(**ids), headers=site.headers)

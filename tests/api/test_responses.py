@@ -243,7 +243,7 @@ def test_a_stream_begins_empty_and_ends_with_the_whole_response(url: str) -> Non
 def test_tool_calls_stream_one_after_the_other_in_openais_order(url: str, kit: Kit) -> None:
     long = json.dumps({"city": "Paris", "why": "because it rains there now and then, " * 30})
     kit.engines["a"].tools = [("weather", long), ("time", "{}")]
-    told = streamed(url, tools=[WEATHER])
+    told = streamed(url, tools=[WEATHER, WEATHER | {"name": "time"}])
     one = [
         "response.output_item.added",
         "response.function_call_arguments.delta",
@@ -477,25 +477,29 @@ def test_a_person_has_the_same_placeholder_in_every_response_of_a_conversation(k
 
 IMAGE = {"role": "user", "content": [{"type": "input_image", "image_url": "https://x.org/a.png"}]}
 REFUSED: list[tuple[dict[str, Any], str | None, str]] = [
-    ({"background": True}, "background", "not supported"),
+    ({"background": True, "stream": True}, None, "stored and not streamed"),
+    ({"background": True, "store": False}, None, "stored and not streamed"),
     ({"conversation": "conv_1"}, "conversation", "previous_response_id"),
     ({"prompt": {"id": "pmpt_1"}}, "prompt", "instructions"),
-    ({"truncation": "auto"}, "truncation", "not supported"),
-    ({"tools": [{"type": "web_search"}]}, "tools[0].type", "web_search"),
+    ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice", "web_search"),
+    ({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}, "tool_choice", "web_search"),
+    ({"tools": [{"type": 7}]}, "tools[0]", "whose `type` is a string"),
     ({"tools": [{"type": "function"}]}, "tools[0].name", "Missing"),
-    ({"tool_choice": "required"}, None, "needs `tools`"),
-    ({"tools": [WEATHER], "tool_choice": {"type": "function", "name": "time"}}, None, "no tool `time`"),
+    ({"tool_choice": "required"}, "tool_choice", "needs `tools`"),
+    ({"tools": [WEATHER], "tool_choice": {"type": "function", "name": "time"}}, "tool_choice", "no tool `time`"),
     ({"input": None}, None, "one of `input` and `previous_response_id`"),
     ({"input": []}, "input", "at least 1"),
     ({"input": [IMAGE]}, "input[0].content", "input_image"),
-    ({"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]}, "input[0]", "only items of type"),
+    ({"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]}, "input", "send a message"),
+    ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].id", "'msg_1' not found"),
+    ({"input": [{"type": "compaction", "encrypted_content": "x"}]}, "input[0].encrypted_content", "not made here"),
+    ({"input": [{"type": 7}]}, "input[0]", "whose `type` is a string"),
     ({"input": [{"role": "robot", "content": "Hi"}]}, "input[0].role", "user"),
     ({"input": [{"type": "function_call_output", "call_id": "c", "output": "x"}]}, "input", "No tool call found"),
     ({"model": 7}, "model", "string"),
     ({"temperature": 3}, "temperature", "less than or equal to 2"),
     ({"max_output_tokens": 0}, "max_output_tokens", "greater than or equal to 1"),
     ({"text": {"format": {"type": "json_schema"}}}, "text.format", "needs `name` and `schema`"),
-    ({"include": ["file_search_call.results"]}, "include[0]", "message.output_text.logprobs"),
     ({"metadata": {"a": 1}}, "metadata.a", "string"),
 ]
 

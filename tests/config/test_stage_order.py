@@ -15,27 +15,29 @@ from tests.kit import policy
 
 OPTIONAL = ({"scrub", "restore"}, {"guard"}, {"recall", "remember"}, {"moderate"})
 
+FRONT = "admit overlap scrub guard screen confide recall route"
+
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         (
             {},
-            "admit overlap scrub guard screen confide recall route generate moderate leak remember restore settle",
+            f"{FRONT} generate tools moderate leak remember restore settle",
         ),
         (
             {"guard": {"mode": "alongside"}},
-            "admit overlap scrub guard screen confide recall route generate gate moderate leak remember restore settle",
+            f"{FRONT} generate gate tools moderate leak remember restore settle",
         ),
         (
             {"stages": ["admit", "guard", "route", "generate", "moderate", "settle"]},
-            "admit overlap guard screen route confide generate moderate leak settle",
+            "admit overlap guard screen route confide generate tools moderate leak settle",
         ),
         (
             {"stages": ["admit", "guard", "route", "generate", "settle"], "guard": {"mode": "alongside"}},
-            "admit overlap guard route confide generate gate leak settle",
+            "admit overlap guard route confide generate gate tools leak settle",
         ),
-        ({"stages": ["admit", "route", "generate", "settle"]}, "admit overlap route generate settle"),
+        ({"stages": ["admit", "route", "generate", "settle"]}, "admit overlap route confide generate tools settle"),
     ],
 )
 def test_built_in_stages_run_where_what_they_need_is_configured(changes: dict[str, Any], expected: str) -> None:

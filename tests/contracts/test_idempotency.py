@@ -156,3 +156,23 @@ async def test_an_answer_sealed_by_another_secret_is_an_error_not_a_second_run(
     other = Idempotency(store, Secrets("the secret of another installation!"), clock)
     with pytest.raises(LedgerError, match="PENSTOCK_SECRET"):
         await other.claim("key_1", "order-7", ONE)
+
+
+async def test_a_keys_oldest_answers_go_where_they_are_too_many(store: Store, clock: Clock) -> None:
+    kept = Idempotency(store, SECRETS, clock, most=3)
+    tokens = [f"order-{n}" for n in range(5)]
+    for key in ("key_1", "key_2"):
+        for token in tokens[: 5 if key == "key_1" else 1]:
+            clock.now += 1
+            await kept.keep(key, token, await begun(kept, key, token), ANSWER)
+    found = [isinstance(await kept.claim("key_1", token, ONE), Stored) for token in tokens]
+    assert [False, False, True, True, True] == found
+    assert isinstance(await kept.claim("key_2", tokens[0], ONE), Stored)
+
+
+async def test_a_keys_oldest_answers_go_where_they_are_too_large_together(store: Store, clock: Clock) -> None:
+    kept = Idempotency(store, SECRETS, clock, most_bytes=2_500)
+    for token in "abcd":
+        clock.now += 1
+        await kept.keep("key_1", token, await begun(kept, "key_1", token), Stored(200, (), b"x" * 1_000))
+    assert [False, False, True, True] == [isinstance(await kept.claim("key_1", one, ONE), Stored) for one in "abcd"]

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, TypeVar
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
 from app.audit.log import AuditLog
 from app.core.ports import Limit
+from app.core.refusals import LedgerError
 from app.db.database import connect, parse
 from app.db.migrations import run, upgrade
 from app.db.schema import buckets, metadata, reservations, usage
@@ -88,6 +90,16 @@ def test_sqlite_is_left_in_wal_mode_so_that_readers_never_wait(sqlite_url: str) 
     upgrade(sqlite_url)
     with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+async def test_tables_that_a_newer_version_changed_are_refused_with_the_way_back(database_url: str) -> None:
+    await asyncio.to_thread(upgrade, database_url)
+    await on(database_url, lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    with pytest.raises(LedgerError, match=r"newer version .* put back the backup"):
+        await asyncio.to_thread(upgrade, database_url)
+    assert ("9999",) == await on(
+        database_url, lambda c: tuple(c.execute(text("SELECT version_num FROM alembic_version")).one())
+    )
 
 
 # -- from the first release ------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from app.core.events import Message, Prompt, Refusal, Token, ToolDelta
 from app.core.ports import Principal, Safety
+from app.core.turns import ordered
 from app.testing.fakes import FakeEngine, FakeScrubber
 from tests.examples import examples
 from tests.kit import WHO, Kit, ask, collect, text_of
@@ -286,7 +287,7 @@ async def test_with_the_placeholders_put_back_the_engine_is_sent_the_request_its
         "messages": [message.wire() for message in request.messages],
         **{name: value for name, value in request.params.items() if name != "max_tokens"},
     }
-    asked = {"messages": [message.wire() for message in prompt.messages], **prompt.params}
+    asked = {"messages": [message.wire() for message in ordered(prompt.messages)], **prompt.params}
     assert not [secret for secret in SECRETS if secret in json.dumps(sent)]
     assert json.dumps(asked) == json.dumps(put_back(sent, call))
 

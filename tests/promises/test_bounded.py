@@ -34,7 +34,7 @@ from app.privacy.presidio.scrubber import resolve_overlaps
 from app.privacy.views import batches, view
 from app.routing.features import shape
 from app.routing.stickiness import Turns
-from app.safety import decode, deobfuscate, leaks, untrusted
+from app.safety import decode, deobfuscate, leaks, segment, sentences, spoken, untrusted
 from app.safety.injection import views
 from app.safety.sliding_window import SlidingWindow
 
@@ -47,6 +47,7 @@ BASE = 2_500
 """Characters of the shorter input."""
 
 Make = Callable[[int], str]
+SEGMENT = segment.Segmenter({word: at for at, word in enumerate(("the", "of", "words", "read", "hello"))})
 
 
 def repeated(unit: str) -> Make:
@@ -177,6 +178,10 @@ READERS: dict[str, Callable[[str], Any]] = {
     "encoded texts": decode.hidden,
     "undisguised": deobfuscate.plain,
     "said once": deobfuscate.once,
+    "word by word": SEGMENT.changed,
+    "the share that no judge reads": lambda text: segment.unreadable(text, [(at, at + 1) for at in range(len(text))]),
+    "strings of an answer": lambda text: spoken.spoken(Token(text, logprobs=[{"token": text, "more": [text]}])),
+    "sentences of an answer": lambda text: sentences.sentences(text, 0),
     "readings": views,
     "secrets": lambda text: leaks.secrets([text], 60),
     "the leak's watch": watched,

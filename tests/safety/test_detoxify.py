@@ -3,16 +3,21 @@
 import asyncio
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 from app.config import load_file
+from app.core.call import Call
+from app.core.events import Refusal, Token
 from app.models.catalog import resolve
 from app.models.errors import ModelError
+from app.pipeline.stages.moderate import Moderate
 from app.runtime.prepare import prepare
 from app.safety.detoxify import DetoxifyClassifier
-from tests.kit import turns_while
+from app.safety.segment import UNREADABLE
+from tests.kit import WHO, turns_while
 
 ROOT = Path(__file__).parents[2]
 LABELS = {"toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack"}
@@ -33,7 +38,8 @@ def limits():
 
 async def test_labels_are_detoxifys_own(classifier):
     (scores,) = await classifier.score([CALM])
-    assert set(scores) == LABELS == set(classifier.labels)
+    assert set(scores) == LABELS | {UNREADABLE}
+    assert set(classifier.labels) == LABELS
 
 
 async def test_every_label_has_a_default_threshold(limits):
@@ -156,3 +162,27 @@ def test_a_checkpoint_whose_keys_do_not_fit_is_refused_instead_of_scoring_at_ran
     torch.save(checkpoint, folder / "detoxify.ckpt")
     with pytest.raises(ModelError, match=r"were not loaded as trained.*penstock models prepare"):
         DetoxifyClassifier(f"path:{folder}")
+
+
+@pytest.mark.parametrize("start", ["You", "Your ", "You are", "He", "Women"])
+async def test_the_first_word_of_a_polite_answer_is_no_insult(classifier, start):
+    (scores,) = await classifier.score([start])
+    assert scores["toxicity"] < load_file(ROOT / "configs" / "local.yaml").policy.moderate.thresholds["toxicity"]
+
+
+@pytest.mark.parametrize("text", ["idiot", "You idiot", "Fuck you", "Kill yourself"])
+async def test_an_insult_of_a_word_or_two_still_is_one(classifier, text):
+    (scores,) = await classifier.score([text])
+    assert scores["toxicity"] > 0.8
+
+
+@pytest.mark.parametrize("around", ["{}", CALM * 3 + "{}", "{} " + CALM * 3, CALM + "{} " + CALM, "By the way, {}"])
+async def test_an_insult_stops_an_answer_wherever_it_stands(classifier, around):
+    async def answer():
+        for word in around.format(INSULT).split(" "):
+            yield Token(f"{word} ")
+        yield Token("", finish_reason="stop")
+
+    moderate = Moderate(classifier, load_file(ROOT / "configs" / "local.yaml").policy.moderate)
+    call = Call("call", WHO, time.monotonic() + 60)
+    assert any([isinstance(event, Refusal) async for event in moderate(call, answer())])

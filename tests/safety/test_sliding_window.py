@@ -100,7 +100,7 @@ def test_finish_reason_and_logprobs_travel_with_the_last_piece() -> None:
 
 
 def test_text_and_each_tool_call_are_released_apart_and_in_their_order() -> None:
-    window = SlidingWindow(64)
+    window = SlidingWindow(64, known={"search", "time"})
     for token in (
         Token("Let me "),
         Token("look."),
@@ -110,7 +110,7 @@ def test_text_and_each_tool_call_are_released_apart_and_in_their_order() -> None
         Token("", finish_reason="tool_calls"),
     ):
         window.add(token)
-    assert window.texts() == ["Let me look.", '{"q":', "{}"]
+    assert window.texts() == ["Let me look.", "call_1", '{"q":', "{}", "call_2"]
     assert window.release() == [
         Token("Let me look."),
         Token("", tool=ToolDelta(0, '{"q":', "call_1", "search")),

@@ -24,6 +24,7 @@ class Guard:
         door = self._door() if self._door else None
         if door:
             door.check(request)
+            door.check_failures(request)  # before the key: an operator may have chosen one that can be guessed
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         key = key.strip() if scheme.lower() == "bearer" else ""
         if not hmac.compare_digest(_hash(key), self._hash):

@@ -48,8 +48,23 @@ class Content:
         # An engine that was made to call a tool says `stop` at its end.
         return "tool_use" if any(block["type"] == "tool_use" for block in self.blocks) else "end_turn"
 
+    def _think(self, text: str) -> Iterator[Happening]:
+        if not self._open or self.blocks[-1]["type"] != "thinking":
+            yield from self.end()
+            self._open, self._tool = True, None
+            block = {"type": "thinking", "thinking": "", "signature": ""}
+            self.blocks.append(block)
+            yield "content_block_start", {"index": len(self.blocks) - 1, "content_block": dict(block)}
+        self.blocks[-1]["thinking"] += text
+        yield self._delta({"type": "thinking_delta", "thinking": text})
+
     def add(self, token: Token) -> Iterator[Happening]:
         """Take the next Token in."""
+        if token.reasoning:
+            yield from self._think(token.text)
+            return
+        if self._open and self.blocks[-1]["type"] == "thinking":
+            yield from self.end()
         self.stop(token.finish_reason)
         self.stop_sequence = token.stop or self.stop_sequence
         piece = token.tool or token.text

@@ -63,8 +63,9 @@ class Fault(Response):
 
     media_type = "application/json"
 
-    def __init__(self, error: ApiError) -> None:
-        super().__init__(orjson.dumps(fault_body(error)), status_of(error), error_headers(error) | id_header())
+    def __init__(self, error: ApiError, headers: dict[str, str] | None = None) -> None:
+        told = error_headers(error) | id_header() | (headers or {})
+        super().__init__(orjson.dumps(fault_body(error)), status_of(error), told)
 
 
 class FaultRoute(APIRoute):

@@ -41,7 +41,8 @@ class History:
             if at + 1 == len(turns):
                 self._must_stand(turn, at)
             made += self._turn(turn)
-        return tuple(made)
+        made += self._unanswered()
+        return tuple(made) or (Message("user", UNREADABLE),)
 
     def _turn(self, turn: Turn) -> Iterator[Message]:
         if turn.role == "assistant":

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from app.api.anthropic.answer import MessageAnswer, MessageStream
 from app.api.anthropic.errors import FaultRoute, id_header
 from app.api.anthropic.request import read, read_counted
+from app.api.anthropic.thoughts import shown
 from app.api.ignored import ignored_header
 from app.api.request import Posted, posted
 from app.api.request import read as prelude
@@ -41,6 +42,7 @@ async def _open(post: Posted) -> Response:
     asked, whole = read(post.body)
     post.must_know(whole.prompt.model)
     call, events = post.open(whole.prompt)
+    events = shown(events, asked.thinking)
     return (MessageStream if asked.stream else MessageAnswer)(post.gateway, call, events, whole)
 
 

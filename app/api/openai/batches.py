@@ -59,7 +59,8 @@ async def create(request: Request) -> dict[str, Any]:
     if file.purpose != "batch":
         said = f"The file's purpose is '{file.purpose}': upload it with purpose 'batch'."
         raise errors.bad_request(said, "input_file_id", "invalid_purpose")
-    lives = asked.output_expires_after.seconds if asked.output_expires_after else None
+    asked_for = asked.output_expires_after
+    lives = asked_for.seconds if asked_for else request.app.state.gateway.policy.files.lives
     return body(await archive.batches.create(whose, New(asked.endpoint, file, asked.metadata or {}, lives)))
 
 

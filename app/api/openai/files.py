@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from app.api.auth import authenticate
 from app.api.upload import receive
 from app.batches.blobs import MissingBlobError
-from app.batches.files import InUseError, new_blob, new_id
+from app.batches.files import FullError, InUseError, new_blob, new_id
 from app.batches.model import File, Owner
 from app.batches.service import BatchService
 from app.core import errors
@@ -35,17 +35,28 @@ async def owner(request: Request, scope: str) -> tuple[BatchService, Owner]:
 async def upload(request: Request) -> dict[str, Any]:
     """Store a file; it is streamed to the file storage."""
     archive, whose = await owner(request, "files")
-    limit = request.app.state.gateway.policy.batches.max_file_bytes
+    policy = request.app.state.gateway.policy
+    left = policy.files.max_bytes - await archive.files.used(whose.tenant)
+    if left <= 0:
+        raise errors.files_full(policy.files.max_bytes)
+    limit = min(policy.batches.max_file_bytes, left)
     id_, now = new_id(), time.time()
     blob = new_blob(id_)
     async with archive.blobs.write(blob) as sink:
-        sent = await receive(request, sink, limit)
+        try:
+            sent = await receive(request, sink, limit)
+        except errors.ApiError as error:
+            full = error.status == 413 and limit == left
+            raise errors.files_full(policy.files.max_bytes) if full else error from None
         purpose = _purpose(sent.fields)
-        lives = _lives(sent.fields)
+        lives = _lives(sent.fields) or policy.files.lives
     expires = None if lives is None else now + lives
     file = File(id_, sent.filename or "file", purpose, sink.size, blob, now, expires)
     try:
-        await archive.files.add(whose, file)
+        await archive.files.add(whose, file, policy.files.max_bytes)
+    except FullError:
+        await archive.blobs.delete(blob)
+        raise errors.files_full(policy.files.max_bytes) from None
     except BaseException:
         await archive.blobs.delete(blob)
         raise

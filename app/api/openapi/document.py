@@ -70,6 +70,7 @@ CALL_HEADERS: dict[str, Schema] = {
     ),
     "x-penstock-scrubbed": _header("Personal data that was taken out, by type: `EMAIL_ADDRESS=1`, or `none`."),
     "x-penstock-max-tokens": _header("What `max_tokens` was lowered to, where it was above what key and pool allow."),
+    "x-penstock-ignored": _header("What of the request no pool could use and was left out, by type or field."),
     "x-penstock-cost": _header("What the call cost; not on a stream, whose cost is known only at its end."),
     **{
         f"x-ratelimit-{what}-{kind}": _header(f"Of the tightest limit on {kind}: {text}.")

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.api.anthropic import request as sent
+from app.api.anthropic.batches import MessageBatchRequest
 from app.api.openai.batches import BatchRequest
 from app.api.openai.chat.request import ChatRequest
 from app.api.openai.completions.request import CompletionRequest
@@ -28,6 +29,7 @@ HI = [{"role": "user", "content": "Hello!"}]
 READ = (401, 403, 429, 500, 503)
 POSTED = (400, 401, 403, 404, 409, 413, 429, 500, 503, 504)
 MESSAGED = (400, 401, 403, 404, 409, 413, 429, 500, 504, 529)
+BATCHED = (401, 403, 429, 500, 529)
 PLAIN_POSTED = (400, 401, 403, 404, 413, 429, 500, 503)
 
 
@@ -96,6 +98,15 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         takes=(*CALL, "Cache-Control"),
         call=True,
     ),
+    ("POST", "/v1/responses/compact"): Operation(
+        "Sum a conversation up",
+        responses.CompactedResponse,
+        asked.ResponsesRequest,
+        {"model": "auto", "input": "Hello!"},
+        errors=POSTED,
+        takes=(*CALL, "Cache-Control"),
+        call=True,
+    ),
     ("POST", "/v1/responses/input_tokens"): Operation(
         "Count a response's input",
         responses.InputTokens,
@@ -108,6 +119,9 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("DELETE", "/v1/responses/{response_id}"): Operation(
         "Delete a stored response", responses.ResponseDeleted, errors=(404, *READ)
+    ),
+    ("POST", "/v1/responses/{response_id}/cancel"): Operation(
+        "Cancel a background response", responses.ResponseObject, errors=(400, 404, *READ)
     ),
     ("GET", "/v1/responses/{response_id}/input_items"): Operation(
         "What a stored response was made from", responses.ItemList, query=Listed, errors=(400, 404, *READ)
@@ -130,6 +144,51 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         sent.Counted,
         {"model": "auto", "messages": HI},
         errors=(400, 401, 403, 404, 413, 429, 500, 529),
+        fault=messages.Fault,
+        sends=("request-id",),
+    ),
+    ("POST", "/v1/messages/batches"): Operation(
+        "Begin a batch of messages",
+        messages.MessageBatch,
+        MessageBatchRequest,
+        {"requests": [{"custom_id": "first", "params": {"model": "auto", "max_tokens": 64, "messages": HI}}]},
+        errors=(400, 401, 403, 404, 413, 429, 500, 529),
+        fault=messages.Fault,
+        sends=("request-id",),
+    ),
+    ("GET", "/v1/messages/batches"): Operation(
+        "List batches of messages",
+        messages.MessageBatchPage,
+        query=messages.PageQuery,
+        errors=(400, *BATCHED),
+        fault=messages.Fault,
+        sends=("request-id",),
+    ),
+    ("GET", "/v1/messages/batches/{message_batch_id}"): Operation(
+        "Look a batch of messages up",
+        messages.MessageBatch,
+        errors=(404, *BATCHED),
+        fault=messages.Fault,
+        sends=("request-id",),
+    ),
+    ("GET", "/v1/messages/batches/{message_batch_id}/results"): Operation(
+        "The results of a batch of messages",
+        errors=(404, *BATCHED),
+        fault=messages.Fault,
+        text="application/x-jsonl",
+        sends=("request-id",),
+    ),
+    ("POST", "/v1/messages/batches/{message_batch_id}/cancel"): Operation(
+        "Cancel a batch of messages",
+        messages.MessageBatch,
+        errors=(404, 409, *BATCHED),
+        fault=messages.Fault,
+        sends=("request-id",),
+    ),
+    ("DELETE", "/v1/messages/batches/{message_batch_id}"): Operation(
+        "Delete a batch of messages",
+        messages.MessageBatchDeleted,
+        errors=(400, 404, *BATCHED),
         fault=messages.Fault,
         sends=("request-id",),
     ),
@@ -176,8 +235,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("GET", "/v1/batches/{batch_id}"): Operation("Look a batch up", files.BatchObject, errors=(404, *READ)),
     ("POST", "/v1/batches/{batch_id}/cancel"): Operation("Cancel a batch", files.BatchObject, errors=(404, 409, *READ)),
-    ("GET", "/v1/models"): Operation("List models", judged.ModelList, errors=READ),
-    ("GET", "/v1/models/{name}"): Operation("Look a model up", judged.ModelOne, errors=(404, *READ)),
+    ("GET", "/v1/models"): Operation(
+        "List models", messages.Models, query=messages.PageQuery, errors=(400, *READ, 529), fault=messages.AnyFault
+    ),
+    ("GET", "/v1/models/{name}"): Operation(
+        "Look a model up", messages.AModel, errors=(404, *READ, 529), fault=messages.AnyFault
+    ),
     ("POST", "/tokenize"): Operation(
         "Text or chat to tokens", judged.Tokenized, TokenizeRequest, {"prompt": "Hello!"}, errors=PLAIN_POSTED
     ),

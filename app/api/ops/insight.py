@@ -1,12 +1,12 @@
-"""`/v1/penstock/calls/{id}`, `/graph`, `/usage`: what a caller may see of its tenant's calls. The console reads them.
+"""`/v1/penstock/calls/{id}`, `/graph`, `/usage`: what a caller may see of its own calls. The console reads them.
 
-Never another tenant's: of the graph, which all share, they tell what stands in it and whether it answers, and count
-the caller's own calls.
+A key of a project sees the project's calls, sums and budgets, and nothing of its tenant beside. One call is its
+owner's alone; sums for a key without a project are the whole tenant's, whose budget they draw on. Of the graph, which
+all share, they tell what stands in it and whether it answers.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
@@ -22,9 +22,10 @@ from app.api.admin.parsing import query
 from app.api.auth import authenticate
 from app.audit.log import AuditLog
 from app.billing import calls
-from app.billing.reports import Summary, usage_by
+from app.billing.reports import By, Summary, usage_by
 from app.config.stage_order import running
 from app.core import errors
+from app.core.identifiers import known
 from app.core.ports import Principal
 from app.core.refusals import UnknownError
 from app.pipeline.gateway import Gateway
@@ -36,7 +37,7 @@ MINUTES = 5
 _DAY = 86_400.0
 _OURS = frozenset({"goods", "margin", "margin_share"})
 """What a call cost the operator is none of the tenant's business."""
-_ID = re.compile(r"[\x21-\x7e]{1,200}")
+SCOPE = "usage"
 
 
 class Span(BaseModel):
@@ -50,11 +51,7 @@ class Span(BaseModel):
 async def one_call(request: Request, call: str) -> Response:
     """A call as billed, and what each stage did to it. trail: null once its record was pruned."""
     who, admin_service = await _who(request), _office(request)
-    row = (
-        await admin_service.store.read(partial(calls.find, tenant=who.tenant, call=call))
-        if _ID.fullmatch(call)
-        else None
-    )
+    row = await admin_service.store.read(partial(calls.find, owner=who.owner, call=call)) if known(call) else None
     if row is None:
         raise errors.call_not_found(call)
     log = AuditLog(admin_service.store, admin_service.secrets, admin_service.clock)
@@ -65,11 +62,11 @@ async def one_call(request: Request, call: str) -> Response:
 
 @router.get("/graph", response_model=None)
 async def graph(request: Request) -> Response:
-    """Every stage that runs, in order, tiers, pools; whether they answer; the tenant's last calls, by pool."""
+    """Every stage that runs, in order, tiers, pools; whether they answer; the caller's last calls, by pool."""
     who, admin_service = await _who(request), _office(request)
     gateway: Gateway = request.app.state.gateway
     since = admin_service.clock() - MINUTES * 60
-    sums = {one.group: one for one in await usage_by(admin_service.store, "pool", since=since, tenant=who.tenant)}
+    sums = {one.group: one for one in await _sums(request, who, "pool", since)}
     well = await gateway.pulse()
     body = {
         "object": "penstock.graph",
@@ -89,20 +86,21 @@ async def graph(request: Request) -> Response:
 
 @router.get("/usage", response_model=None)
 async def usage(request: Request) -> Response:
-    """What the tenant spent, by day, model and tier; what is left of the budgets that this key draws on."""
+    """What was spent, by day, model and tier; what is left of the budgets that this key draws on."""
     who, admin_service = await _who(request), _office(request)
     gateway: Gateway = request.app.state.gateway
     since = (admin_service.clock() // _DAY - query(request, Span).days + 1) * _DAY
     by = {}
-    for what in ("day", "model", "tier"):
-        sums = await usage_by(admin_service.store, what, since=since, tenant=who.tenant)
+    kinds: tuple[By, ...] = ("day", "model", "tier")
+    for what in kinds:
+        sums = await _sums(request, who, what, since)
         by[what] = [_told(answers.summary(one)) for one in sums]
     body = {
         "object": "penstock.usage",
         "tenant": who.tenant,
         "currency": gateway.graph.state.currency,
         "since": since,
-        "budgets": [found for owner in who.owners if (found := await _budget(admin_service, owner))],
+        "budgets": [found for owner in _accounts(who) if (found := await _budget(admin_service, owner))],
         "by": by,
     }
     return _answer(body)
@@ -112,7 +110,18 @@ async def usage(request: Request) -> Response:
 
 
 async def _who(request: Request) -> Principal:
-    return await authenticate(request, "models")
+    return await authenticate(request, SCOPE)
+
+
+async def _sums(request: Request, who: Principal, by: By, since: float) -> Sequence[Summary]:
+    """The caller's calls, by something."""
+    store = _office(request).store
+    return await usage_by(store, by, since=since, tenant=who.tenant, project=who.project or None)
+
+
+def _accounts(who: Principal) -> list[str]:
+    """Whose budgets it may see. The tenant's tells what its other projects spend."""
+    return [owner for owner in who.owners if not (who.project and owner.startswith("tenant:"))]
 
 
 def _office(request: Request) -> AdminService:

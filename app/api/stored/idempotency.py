@@ -9,12 +9,12 @@ import asyncio
 import hashlib
 import secrets as random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from app.core.refusals import LedgerError
 from app.db.schema import idempotency as rows
@@ -68,12 +68,21 @@ _READ = select(rows.c.digest, rows.c.response).where(*_MINE)
 _KEEP = update(rows).where(*_AT_WORK).values(response=bindparam("sealed"), expires=bindparam("until"))
 _RELEASE = delete(rows).where(*_AT_WORK)
 _EXPIRE = delete(rows).where(rows.c.expires <= bindparam("now"))
+_SIZES = (
+    select(rows.c.token, func.length(rows.c.response).label("size"))
+    .where(rows.c.key_id == bindparam("whose"), rows.c.response.is_not(None))
+    .order_by(rows.c.expires.desc(), rows.c.token)
+)
+_DROP = delete(rows).where(rows.c.key_id == bindparam("whose"), rows.c.token.in_(bindparam("over", expanding=True)))
+MOST, MOST_BYTES = 2_000, 64_000_000
+"""Answers of one API key that are kept, and bytes of all of them: the oldest go first."""
 
 
 class Idempotency:
     """keep: seconds that an answer is kept. hold: seconds after which a claim that was never ended is another's.
 
-    key_id: whose Idempotency-Key; token: the Idempotency-Key; digest: sha256 of the request, hex. Answers are sealed.
+    most, most_bytes: of one API key's answers. key_id: whose Idempotency-Key; token: the Idempotency-Key;
+    digest: sha256 of the request, hex. Answers are sealed.
     Every method raises LedgerError.
     """
 
@@ -84,12 +93,17 @@ class Idempotency:
         clock: Callable[[], float] = time.time,
         keep: float = 86_400.0,
         hold: float = 900.0,
+        *,
+        most: int = MOST,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         self._store = store
         self._sealer = secrets.sealer
         self._clock = clock
         self._keep = keep
         self._hold = hold
+        self._most = most
+        self._most_bytes = most_bytes
         self._ending: set[asyncio.Task[None]] = set()
 
     async def claim(self, key_id: str, token: str, digest: str) -> Found:
@@ -121,7 +135,23 @@ class Idempotency:
         plain = orjson.dumps([answer.status, answer.headers]) + b"\n" + answer.body
         values = {**_ids(key_id, token, claim), "until": self._clock() + self._keep}
         values["sealed"] = self._sealer.seal(plain, _about(key_id, _hash(token)))
-        await self._store.write(lambda connection: connection.execute(_KEEP, values))
+
+        def work(connection: Any) -> None:
+            if connection.execute(_KEEP, values).rowcount:
+                over = self._over(connection.execute(_SIZES, {"whose": key_id}))
+                if over:
+                    connection.execute(_DROP, {"whose": key_id, "over": over})
+
+        await self._store.write(work)
+
+    def _over(self, answers: Iterable[Any]) -> list[str]:
+        """The tokens of those that are too many or too large together. answers: the newest first."""
+        over, size = [], 0
+        for at, answer in enumerate(answers):
+            size += answer.size
+            if at >= self._most or size > self._most_bytes:
+                over.append(answer.token)
+        return over
 
     async def release(self, key_id: str, token: str, claim: str) -> None:
         """End the claim without an answer: the same request may be made anew."""

@@ -26,7 +26,7 @@ from app.db.schema import to_nano
 from app.notifications import outbox
 
 _ROW = tuple(item.name for item in fields(UsageRow) if item.name != "trail")
-_MONEY = ("cost", "input_cost", "cached_cost", "output_cost", "goods")
+_MONEY = ("cost", "input_cost", "cached_cost", "output_cost", "goods", "lost")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,12 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, text
 from sqlalchemy.pool import NullPool
 
+from app.core.refusals import LedgerError
 from app.db.database import parse, persist, postgres_engine, sqlite_engine
 from app.db.errors import make_folder
 
@@ -76,8 +79,18 @@ async def _postgres(url: URL) -> None:
 
 
 def run(connection: Connection, target: str = "head") -> None:
-    """Run the steps up to `target` in the connection's transaction."""
+    """Run the steps up to `target` in the connection's transaction.
+
+    Raises LedgerError: a newer version of Penstock has changed the tables.
+    """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
+    known = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is not None and found not in known:
+        raise LedgerError(
+            f"a newer version of Penstock has changed this database's tables (step {found}): start that version, or "
+            "put back the backup that was taken before it"
+        )
     command.upgrade(config, target)

@@ -9,8 +9,10 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from decimal import Decimal
 
+from app.billing.bounds import MAX_BYTES_A_TOKEN
 from app.billing.pricing import worst_case
 from app.config import Admit as Settings
 from app.core import errors
@@ -19,16 +21,11 @@ from app.core.decisions import AdmitDecision
 from app.core.errors import ApiError
 from app.core.events import Prompt, Refusal
 from app.core.ports import Denied, Ledger
+from app.core.prompt_size import overhead, read_texts
 from app.core.stage import Events
 from app.pipeline.assembly import Assembly
 from app.routing.catalog import ModelCatalog
 
-OVERHEAD_A_MESSAGE = 12
-"""Tokens that a chat template may add around a message, at most, for the families in use."""
-MARKS_A_TEXT = 2
-"""Tokens that a model without a template may add to a text: its begin and its end."""
-MAX_BYTES_A_TOKEN = 32
-"""No text has fewer tokens than its bytes by this: English has 4 to 5 bytes a token, runs of blanks the most."""
 COUNTED_AT_ONCE = 50_000
 """Characters that are counted in the event loop: some ten milliseconds."""
 
@@ -54,18 +51,15 @@ class Admit:
                 if isinstance(event, Prompt) and (error := await self._admit(call, event)):
                     yield Refusal(self.name, error)
                     return
-                yield event
+                yield _lowered(call, event) if isinstance(event, Prompt) and call.clamped else event
 
     async def _admit(self, call: Call, prompt: Prompt) -> ApiError | None:
         longest_context = self._longest(prompt)
         if longest_context and (least := least_tokens(prompt)) > longest_context:
             return self._deny(call, "context_length", errors.context_length(longest_context, least))
-        counts = await self._counted(prompt.texts)
+        counts = await self._counted(read_texts(prompt))
         call.prompt_tokens_low = sum(counts)
-        texts = len(prompt.messages)
-        call.prompt_tokens_high = call.prompt_tokens_low + (
-            MARKS_A_TEXT * texts if prompt.raw else OVERHEAD_A_MESSAGE * (texts + 2)
-        )
+        call.prompt_tokens_high = call.prompt_tokens_low + overhead(prompt, counts)
         call.model, call.choices = prompt.model, prompt.choices
         asked = prompt.params.get("max_completion_tokens") or prompt.params.get("max_tokens")
         cap = call.who.max_output_tokens or self._settings.max_completion_tokens
@@ -126,6 +120,14 @@ class Admit:
         return error
 
 
+def _lowered(call: Call, prompt: Prompt) -> Prompt:
+    """The prompt with the `max_tokens` that the call may have."""
+    names = ("max_tokens", "max_completion_tokens")
+    return replace(
+        prompt, params={name: call.clamped if name in names else value for name, value in prompt.params.items()}
+    )
+
+
 def denied(answer: Denied, tokens: int) -> ApiError:
     """The client's error for the ledger's no. tokens: what the call asked for."""
     if answer.reason == "budget":
@@ -144,4 +146,4 @@ def denied(answer: Denied, tokens: int) -> ApiError:
 
 def least_tokens(prompt: Prompt) -> int:
     """How many tokens the prompt has at least, by its bytes alone: linear, and without a tokenizer."""
-    return sum(len(text.encode("utf-8", "surrogatepass")) for text in prompt.texts) // MAX_BYTES_A_TOKEN
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in read_texts(prompt)) // MAX_BYTES_A_TOKEN

@@ -7,8 +7,9 @@ engine. Of a call whose engine was lost in the middle, the caller sees one answe
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -21,11 +22,15 @@ from app.core.events import Event, Failure, Prompt, Token, Usage
 from app.core.ports import REPLICA_LOST, Engine, EngineError, Generation
 from app.core.stage import Events
 from app.core.turns import ordered
-from app.engines.resume import CANNOT_RESUME, PartialAnswer
+from app.engines.resume import CANNOT_RESUME
+from app.engines.tokenizer import estimate
 from app.pipeline.assembly import Assembly
+from app.pipeline.engine_faults import logged, refused
+from app.pipeline.metering import Meter, MeteredAnswer
 from app.routing.catalog import Health, ModelCatalog
 from app.routing.poison import Poison
 
+log = logging.getLogger(__name__)
 Pieces = AsyncGenerator[Event | EngineError, None]
 
 
@@ -40,18 +45,26 @@ class Generate:
         catalog: ModelCatalog,
         health: Health,
         settings: Settings,
+        *,
         poison: Poison | None = None,
+        count: Callable[[str], int] = estimate,
     ) -> None:
-        """poison: what is known of requests that lost engines; it outlives a change of the policy."""
+        """poison: what is known of requests that lost engines; it outlives a change of the policy.
+
+        count: text -> tokens, for what an engine does not tell.
+        """
         self._engines = engines
         self._catalog = catalog
         self._health = health
         self._settings = settings
         self._poison = poison or Poison()
+        self._count = count
 
     @classmethod
     def of(cls, parts: Assembly) -> Generate:
-        return cls(parts.ports.engines, parts.catalog, parts.health, parts.policy.generate, parts.ports.poison)
+        ports = parts.ports
+        settings = parts.policy.generate
+        return cls(ports.engines, parts.catalog, parts.health, settings, poison=ports.poison, count=ports.count)
 
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):
@@ -59,14 +72,19 @@ class Generate:
                 if not isinstance(event, Prompt):
                     yield event
                     continue
-                with call.timed(self.name):
-                    async with aclosing(self._answer(call, event)) as answer:
-                        async for piece in answer:
-                            yield piece
+                meter, whole = Meter(call, event, self._catalog, self._count), False
+                try:
+                    with call.timed(self.name):
+                        async with aclosing(self._answer(call, event, meter)) as answer:
+                            async for piece in answer:
+                                yield piece
+                    whole = True
+                finally:
+                    meter.close(whole=whole)
 
-    async def _answer(self, call: Call, prompt: Prompt) -> Events:
+    async def _answer(self, call: Call, prompt: Prompt, meter: Meter) -> Events:
         """The first pool of the plan that answers; should it be lost while it does, the rest from others."""
-        answer = PartialAnswer(prompt)
+        answer = MeteredAnswer(prompt, meter)
         codes: set[str | None] = set()
         for attempt, pool in enumerate(call.plan):
             if self._poison.refuses(prompt):
@@ -74,6 +92,7 @@ class Generate:
             call.pool, call.region = pool, self._catalog.regions[pool]
             call.decisions.generate = GenerateDecision(pool, attempt + 1)
             answer.part(None)
+            meter.given()
             failure = None
             last = attempt + 1 == len(call.plan)
             request = self._request(pool, call, prompt)
@@ -86,8 +105,10 @@ class Generate:
             self._learn(prompt, answer, failure)
             if failure is None:
                 return
+            meter.abandoned(pool, failure)
+            log.warning("call %s: pool %s: %s (%s)", call.id, pool, logged(failure, prompt), failure.code)
             if not failure.retryable:
-                yield Failure(self._client_error(failure, pool))
+                yield Failure(self._client_error(failure, call, prompt))
                 return
             if answer.begun:
                 async with aclosing(self._recovered(call, prompt, answer, pool)) as rest:
@@ -110,14 +131,14 @@ class Generate:
             call.decisions.generate = replace(before, poison=True)
         return Failure(errors.engines_lost() if poisonous else errors.no_pool(call.tier or prompt.model))
 
-    def _learn(self, prompt: Prompt, answer: PartialAnswer, failure: EngineError | None) -> None:
+    def _learn(self, prompt: Prompt, answer: MeteredAnswer, failure: EngineError | None) -> None:
         """Whether the engine was lost with this request before its first token."""
         if answer.begun or failure is None:
             self._poison.answered(prompt)
         elif failure.code == REPLICA_LOST:
             self._poison.lost(prompt)
 
-    async def _recovered(self, call: Call, prompt: Prompt, answer: PartialAnswer, lost: str) -> Events:
+    async def _recovered(self, call: Call, prompt: Prompt, answer: MeteredAnswer, lost: str) -> Events:
         """The rest of every unfinished choice, one by one, from the engines that come next; or why there is none."""
         if answer.obstacle:
             yield Failure(errors.engine_lost(answer.obstacle))
@@ -157,7 +178,7 @@ class Generate:
         return deque(sorted(turned, key=lambda pool: self._catalog.model_ids[pool] != model))
 
     async def _rest(
-        self, pool: str, call: Call, prompt: Prompt, answer: PartialAnswer, which: tuple[int, int]
+        self, pool: str, call: Call, prompt: Prompt, answer: MeteredAnswer, which: tuple[int, int]
     ) -> Pieces:
         """One choice's rest from this pool. which: the choice, and how many engines were lost before."""
         choice, losses = which
@@ -167,6 +188,7 @@ class Generate:
             yield answer.took(Token("", finish_reason="length"))
             return
         request = replace(request, call_id=f"{call.id}.{losses}.{choice}")
+        answer.meter.again(pool)
         began = False
         async with aclosing(self._part(pool, call, request, answer, last=len(call.plan) == 1)) as pieces:
             async for piece in pieces:
@@ -177,7 +199,7 @@ class Generate:
                         call.decisions.generate = replace(before, pool=pool, recovered=losses)
                 yield piece
 
-    async def _part(self, pool: str, call: Call, request: Generation, answer: PartialAnswer, *, last: bool) -> Pieces:
+    async def _part(self, pool: str, call: Call, request: Generation, answer: MeteredAnswer, *, last: bool) -> Pieces:
         """One pool's Tokens and Usage; its EngineError is yielded last, not raised, so that the caller decides."""
         began = False
         try:
@@ -188,9 +210,7 @@ class Generate:
                     if said is None:
                         return
                     piece = answer.took(said)
-                    if isinstance(piece, Usage):
-                        call.usage = piece
-                    else:
+                    if not isinstance(piece, Usage):
                         if not began:
                             self._health.answered(pool)
                         began = True
@@ -218,7 +238,7 @@ class Generate:
         limit = asked or min(call.max_completion, stage)
         if prompt.clamps and asked:
             limit = min(asked, call.max_completion, stage)
-            call.clamped = limit if limit < asked else None
+            call.clamped = limit if limit < asked else call.clamped
         return Generation(
             call.id,
             prompt.messages if prompt.raw else ordered(prompt.messages),
@@ -229,9 +249,9 @@ class Generate:
             background=call.batch,
         )
 
-    def _client_error(self, failure: EngineError, pool: str) -> ApiError:
+    def _client_error(self, failure: EngineError, call: Call, prompt: Prompt) -> ApiError:
         if failure.code == "timeout":
             return errors.timed_out(self._settings.deadline)
         if failure.code == "context_length_exceeded":
-            return errors.context_length(self._catalog.context[pool], detail=failure.message)
-        return errors.bad_request(failure.message, param=failure.param, code=failure.code)
+            return errors.context_length(self._catalog.context[call.pool or ""], call.prompt_tokens_low)
+        return refused(failure, prompt)

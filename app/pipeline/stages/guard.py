@@ -20,7 +20,9 @@ from app.core.places import wordings
 from app.core.ports import Classifier
 from app.core.stage import Events
 from app.pipeline.assembly import Assembly
+from app.safety.segment import UNREADABLE
 from app.safety.untrusted import pieces, whole
+from app.safety.verdict import tempered
 
 Scores = Mapping[str, float]
 
@@ -71,6 +73,9 @@ class Guard:
             if highest >= threshold:
                 label, score, where = others, highest, "tools"
                 action = action if self._settings.tools == "judge" else "flag"
+        if score < threshold and (unread := _unread(said)) >= self._settings.unreadable.threshold:
+            label, score, where, threshold = UNREADABLE, unread, None, self._settings.unreadable.threshold
+            action = self._settings.unreadable.action
         made = GuardDecision(label, score, action if score >= threshold else None, where)
         call.decisions.guard = made
         return Refusal(self.name, errors.injection(label)) if made.refused else None
@@ -82,12 +87,17 @@ class Guard:
         scored = await self._classifier.score([*texts, *new])
         for tool, scores in zip(new, scored[len(texts) :], strict=True):
             known[tool] = self._known[tool] = scores
-        return list(scored[: len(texts)]), list(known.values())
+        return tempered(texts, scored[: len(texts)]), list(known.values())
 
 
 def _highest(scored: Sequence[Scores]) -> tuple[str, float]:
-    every = ((label, score) for scores in scored for label, score in scores.items())
+    every = ((label, score) for scores in scored for label, score in scores.items() if label != UNREADABLE)
     return max(every, key=lambda pair: pair[1], default=("none", 0.0))
+
+
+def _unread(scored: Sequence[Scores]) -> float:
+    """The largest share of a text that could not be read."""
+    return max((scores.get(UNREADABLE, 0.0) for scores in scored), default=0.0)
 
 
 class Gate:

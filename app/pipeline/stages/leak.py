@@ -18,14 +18,16 @@ from app.core.events import Prompt, Refusal, Token
 from app.core.ports import Action
 from app.core.stage import Events
 from app.pipeline.assembly import Assembly
+from app.pipeline.stages.tools import tool_names
 from app.safety.leaks import LeakWatcher, folded, secrets
+from app.safety.spoken import Part, spoken
 
 REPEATED = frozenset({"user", "tool", "function"})
 """Roles whose words an answer may repeat, also where the instructions hold the same."""
 
 
 class Confide:
-    """Keeps the messages as the engine sees them, for Leak, which does not.  guard -> [confide] -> recall."""
+    """Keeps messages and tools' names as the engine sees them, for Tools and Leak.  guard -> [confide] -> recall."""
 
     name = "confide"
 
@@ -38,11 +40,12 @@ class Confide:
             async for event in events:
                 if isinstance(event, Prompt):
                     call.seen = event.messages
+                    call.tools = frozenset(tool_names(event.params))
                 yield event
 
 
 class Leak:
-    """Watches each choice's text and each of its tool calls by itself."""
+    """Watches each choice's text, each of its tool calls, and every other string of it, each by itself."""
 
     name = "leak"
 
@@ -85,13 +88,18 @@ class Watching:
     def __init__(self, call: Call, run: int) -> None:
         self._secrets = secrets((message.text for message in call.seen if message.role == "system"), run)
         self._allowed = cache(lambda: " ".join(folded(m.text) for m in call.seen if m.role in REPEATED))
-        self._watches: dict[tuple[int, int | None], LeakWatcher] = {}
+        self._known = call.tools
+        self._watches: dict[tuple[int, Part], LeakWatcher] = {}
 
     def leaks(self, token: Token) -> bool:
         """Whether this Token completes a run."""
-        if not self._secrets or not token.said:
+        if not self._secrets:
             return False
-        part = token.choice, token.tool.index if token.tool else None
-        if part not in self._watches:
-            self._watches[part] = LeakWatcher(self._secrets, self._allowed)
-        return self._watches[part].leaks(token.said)
+        said = spoken(token, self._known)
+        leaks = [self._watch(token.choice, part).leaks(text) for part, text in said]  # every one takes it in
+        return any(leaks)
+
+    def _watch(self, choice: int, part: Part) -> LeakWatcher:
+        if (choice, part) not in self._watches:
+            self._watches[choice, part] = LeakWatcher(self._secrets, self._allowed)
+        return self._watches[choice, part]

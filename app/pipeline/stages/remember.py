@@ -42,7 +42,9 @@ class Answers:
         if isinstance(event, Refusal | Failure | Prompt) or (isinstance(event, Token) and event.tool):
             self.spoiled = True  # also a tool's call: it is asked for anew, its result may be another
         elif isinstance(event, Token):
-            self.texts.setdefault(event.choice, []).append(event.text)
+            said = self.texts.setdefault(event.choice, [])
+            if not event.reasoning:  # an answer from the cache was not thought about
+                said.append(event.text)
             if event.finish_reason:
                 self.ends[event.choice] = event.finish_reason, event.stop
 

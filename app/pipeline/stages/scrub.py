@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from app.config import Scrub as Settings
 from app.core import errors
 from app.core.call import Call
 from app.core.decisions import ScrubDecision
 from app.core.events import Prompt, Refusal
+from app.core.links import KnownLinks
 from app.core.lru import Recent
 from app.core.places import IDENTIFIERS, Place, replaced, said, strings
 from app.core.ports import Hiding, Scrubber, Span
@@ -22,8 +24,10 @@ from app.core.stage import Events
 from app.core.vault import Vault
 from app.pipeline.assembly import Assembly
 from app.privacy.pseudonyms import Hashed, Redacted, Surrogates
+from app.privacy.schemas import widened
 from app.privacy.spans import Wanted, chosen
 from app.privacy.views import View, batches, view
+from app.safety.foreign import foreign
 
 Scanned = tuple[Place, View, list[Span]]
 FORMS = frozenset({"tools", "response_format", "tool_choice"})
@@ -35,8 +39,9 @@ class Scrub:
 
     name = "scrub"
 
-    def __init__(self, scrubber: Scrubber, settings: Settings, key: bytes) -> None:
-        """key: of the installation; hashes and stand-ins are made with it."""
+    def __init__(self, scrubber: Scrubber, settings: Settings, key: bytes, *, guard_links: bool = True) -> None:
+        """key: of the installation; hashes and stand-ins are made with it. guard_links: as policy `restore.links`."""
+        self._guard_links = guard_links
         self._scrubber = scrubber
         self._settings = settings
         self._key = key
@@ -44,7 +49,8 @@ class Scrub:
 
     @classmethod
     def of(cls, parts: Assembly) -> Scrub:
-        return cls(parts.ports.scrubber, parts.policy.scrub, parts.ports.key)
+        guard = parts.policy.restore.links == "keep"
+        return cls(parts.ports.scrubber, parts.policy.scrub, parts.ports.key, guard_links=guard)
 
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Scan while the guard scores and the encoder embeds."""
@@ -90,7 +96,10 @@ class Scrub:
             return Refusal(self.name, errors.personal_data(types))
         call.vault, hidden = self._hidden(call, mode, views, kept)
         new = dict(zip((place for place, _, _ in found), hidden, strict=True))
-        return replaced(prompt, _identified(call.vault, new))
+        if self._guard_links and foreign(prompt.messages):
+            call.vault.guard(KnownLinks(hidden))
+        made = replaced(prompt, _identified(call.vault, new))
+        return replace(made, params=widened(made.params, tuple(call.vault.originals)))
 
     def _hidden(
         self, call: Call, mode: Hiding, views: Sequence[View], kept: Sequence[Sequence[Span]]
@@ -98,7 +107,7 @@ class Scrub:
         """The call's vault, and every string as the engine may see it."""
         texts = [one.text for one in views]
         vault = self._vault(call, mode, texts)
-        vault.reserve(texts)
+        vault.reserve(texts, {span.type for spans in kept for span in spans})
         hidden = [one.hidden(spans, vault.name) for one, spans in zip(views, kept, strict=True)]
         read = [vault.hide(text, spans) for text, spans in zip(texts, kept, strict=True)]
         if mode == "synthetic" and not _comes_back(vault, read, texts):

@@ -10,15 +10,16 @@ import logging
 import time
 import traceback
 from contextlib import aclosing
+from decimal import Decimal
 
 import orjson
 
 from app.billing.costs import cost_of_goods
-from app.billing.pricing import charge
+from app.billing.pricing import FREE, charge
 from app.core import errors
 from app.core.call import Call
 from app.core.errors import ApiError
-from app.core.events import Event, Failure, Refusal, Token
+from app.core.events import Event, Failure, Refusal, Token, Usage
 from app.core.ports import Contents, PortError, SettlementOutbox, UsageRow
 from app.core.stage import Events
 from app.core.tasks import begin
@@ -58,7 +59,7 @@ class Settle:
                     elif isinstance(event, Token):
                         if call.first_sent is None:
                             call.first_sent = time.monotonic()
-                        if said is not None:
+                        if said is not None and not event.reasoning:
                             said.append(event.text)
                     yield event
             finished = True
@@ -91,7 +92,8 @@ class Settle:
         model_id = self._catalog.model_ids.get(call.pool or "")
         price = self._catalog.prices.price(call.who.price_list, call.tier, model_id)
         spent = charge(price, usage.prompt, usage.cached, usage.completion, hit=call.hit, batch=call.batch)
-        model = None if call.hit else self._catalog.costs.get(call.pool or "")
+        if call.empty or (outcome == "failed" and not call.streamed):
+            spent = charge(FREE, 0, 0, 0)  # nothing of it has reached the caller
         return UsageRow(
             id=call.id,
             created=call.created,
@@ -117,8 +119,14 @@ class Settle:
             input_cost=spent.input,
             cached_cost=spent.cached,
             output_cost=spent.output,
-            goods=cost_of_goods(model, usage.prompt, usage.cached, usage.completion),
+            goods=Decimal(0) if call.hit else self._goods(call.pool, call.told or usage),
+            lost=sum((self._goods(pool, used) for pool, used in call.lost), Decimal(0)),
+            estimated=usage.estimated,
+            cut=call.cut,
         )
+
+    def _goods(self, pool: str | None, used: Usage) -> Decimal:
+        return cost_of_goods(self._catalog.costs.get(pool or ""), used.prompt, used.cached, used.completion)
 
 
 def _times(call: Call) -> dict[str, dict[str, float]]:

@@ -33,6 +33,10 @@ from app.privacy.presidio.identifiers import Near, identities
 from app.privacy.presidio.ner import Tagger
 from app.privacy.presidio.patterns import Rules
 from app.privacy.presidio.phones import Phones, is_card
+from app.privacy.presidio.secrets import SECRETS
+from app.privacy.presidio.speakers import Speakers
+from app.privacy.presidio.technical import is_machines, is_version
+from app.privacy.presidio.worded import WORDED
 
 REPLACED = (
     "CreditCardRecognizer",
@@ -123,13 +127,23 @@ class Cards(PatternRecognizer):  # type: ignore[misc]
 
     RANGES = r"(?:[3-6]\d{3}|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720|2014|2149|2131|1800)"
 
+    LENGTHS = re.compile(
+        r"4(?:\d{12}|\d{15}|\d{18})|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}|5[1-5]\d{14}|2[2-7]\d{14}|(?:5[06-9]|6)\d{15,18}|"
+        r"35\d{14,17}|(?:2014|2149)\d{11}|(?:2131|1800)\d{11}"
+    )
+
     def __init__(self, supported_language: str) -> None:
-        shape = Pattern("card", rf"(?<![\w.-]){self.RANGES}(?:[ -]?\d){{9,15}}(?![\w-]|\.\d)", 0.3)
+        shape = Pattern(
+            "card",
+            rf"(?<![\w.-]){self.RANGES}(?:[ -]?\d){{9,15}}(?![\w-]|\.\d)|(?<![\w.-])[3-6](?:[ ./-]\d){{12,18}}(?![\w-]|\.\d)",
+            0.3,
+        )
         super().__init__("CREDIT_CARD", patterns=[shape], supported_language=supported_language, name="Cards")
 
     def validate_result(self, pattern_text: str) -> bool:
-        """Luhn."""
-        return is_card(pattern_text)
+        """Luhn, and where no blank groups the digits, a length that cards of this range have."""
+        bare = not pattern_text.isdigit() or bool(self.LENGTHS.fullmatch(pattern_text))
+        return bare and is_card(pattern_text)
 
 
 class Emails(EmailRecognizer):  # type: ignore[misc]
@@ -154,7 +168,14 @@ class Addresses(IpRecognizer):  # type: ignore[misc]
     def validate_result(self, pattern_text: str) -> bool:
         """IPv4 has its four parts; IPv6 is known by its length, and by digits."""
         bare = pattern_text.partition("/")[0]
-        return bare.count(".") == 3 or bare == "::1" or (len(bare) >= 7 and any(c.isdigit() for c in bare))
+        if is_machines(pattern_text):
+            return False
+        return bare.count(".") == 3 or (len(bare) >= 7 and any(c.isdigit() for c in bare))
+
+    def analyze(self, text: str, entities: Sequence[str], nlp_artifacts: Any = None, *_: Any) -> list[RecognizerResult]:
+        """Every address that is no version and no part of an object identifier."""
+        found = super().analyze(text, entities, nlp_artifacts)
+        return [one for one in found if not is_version(text, one.start, one.end)]
 
 
 class SocialSecurity(UsSsnRecognizer):  # type: ignore[misc]
@@ -189,8 +210,10 @@ def build(model: str | None, language: str, tagger: Tagger | None = None) -> Ana
             registry.remove_recognizer(replaced)
     else:
         registry.add_recognizer(Names(tagger))
-    for better in (Cards, Emails, Ibans, Addresses, SocialSecurity, Phones, Rules):
+    for better in (Cards, Emails, Ibans, Addresses, SocialSecurity, Phones, Rules, Speakers):
         registry.add_recognizer(better(supported_language=language))
+    registry.add_recognizer(Rules(language, SECRETS, "Secrets"))
+    registry.add_recognizer(Rules(language, WORDED, "Worded"))
     bare = SocialSecurity(supported_language=language, patterns=list(SocialSecurity.BARE))
     registry.add_recognizer(Near(bare, r"ssn|social"))
     known = {recognizer.name for recognizer in registry.recognizers}

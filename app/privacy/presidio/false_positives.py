@@ -9,6 +9,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from app.privacy.presidio.ner import NameSpan
+from app.privacy.presidio.patterns import is_near
+from app.privacy.presidio.phones import WORDS
+from app.privacy.presidio.technical import STANDARD, TOOLS, is_part_number, is_tool
 
 QUANTITIES = frozenset({"AGE", "DATE_TIME", "TITLE", "NRP", "ORGANIZATION", "ZIP_CODE", "ADDRESS"})
 ASKED = re.compile(
@@ -31,6 +34,8 @@ CODE = re.compile(
 """Every repetition is bounded and begins with what it cannot skip: linear time, whatever the line."""
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]{1,30}_\d{1,4}>")
 MONTHS = re.compile(r"jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|day|:|/|-|am|pm|\d\.\d", re.IGNORECASE)
+PLACES = frozenset({"ADDRESS", "ZIP_CODE", "LOCATION"})
+LINES = 12  # characters between two parts of an address
 FEW = 2  # numbers that make a sum
 LONG = 2500  # characters: a sum is short
 
@@ -50,11 +55,22 @@ def believable(text: str, found: Iterable[NameSpan]) -> Iterator[NameSpan]:
     """What of this stands: a tagger's findings in a text."""
     ours = [match.span() for match in PLACEHOLDER.finditer(text)]
     code = is_code(text)
+    stands: list[NameSpan] = []
     for one in found:
         if any(start < one.end and one.start < end for start, end in ours):
             continue
         if _stands(text[one.start : one.end], one.label) and not (code and _programmed(text, one)):
+            stands.append(one)
+    sure = [_meant(text, one) for one in stands]
+    for at, one in enumerate(stands):
+        beside = (side for side in (at - 1, at + 1) if 0 <= side < len(stands))
+        if sure[at] or (one.label in PLACES and any(sure[side] and _lives(one, stands[side]) for side in beside)):
             yield one
+
+
+def _lives(one: NameSpan, other: NameSpan) -> bool:
+    """Whether the two are lines of one address."""
+    return other.label in {*PLACES, "PERSON"} and max(one.start - other.end, other.start - one.end) <= LINES
 
 
 def _stands(value: str, label: str) -> bool:
@@ -69,6 +85,44 @@ def _stands(value: str, label: str) -> bool:
         "ADDRESS": letters + digits >= 2,
     }
     return right.get(label, letters >= 2 or (letters == 1 and not value.isascii()))
+
+
+def _meant(text: str, one: NameSpan) -> bool:
+    """Whether what stands around it leaves it a person's."""
+    value = text[one.start : one.end]
+    if one.label in {"PERSON", "ORGANIZATION", "LOCATION"}:
+        return not (is_tool(text, one.start, one.end) if one.label == "PERSON" else value.casefold() in TOOLS)
+    check = {"PHONE_NUMBER": _called, "ADDRESS": _lived_at, "ZIP_CODE": _posted}.get(one.label)
+    if check is None:
+        return one.label != "DATE_TIME" or not STANDARD.search(text[max(0, one.start - 24) : one.start])
+    return check(text, one, value)
+
+
+def _called(text: str, one: NameSpan, value: str) -> bool:
+    """A telephone number. Digits alone need a word that says so."""
+    if is_near(WORDS, text, one.start, one.end):
+        return True
+    bare = not re.search(r"\d[ ()\-/]{1,2}\d|\+\d|\d\.\d+\.\d", value)
+    return not (bare or value.startswith("0x") or is_part_number(text, one.start))
+
+
+def _lived_at(text: str, one: NameSpan, value: str) -> bool:
+    """An address: words with capitals, mostly with a number."""
+    letters = [c for c in value if c.isalpha()]
+    if not letters or (not any(c.isupper() for c in letters) and not re.search(r"\d[^,]{2,40},|[a-z]{4,} \d", value)):
+        return False
+    if re.search(r"\d\.\d", value) or re.match(r"[A-Z]{2,5}(?:[ -][A-Z]{0,4}\d|$)", value):
+        return False
+    return not is_part_number(text, one.start)
+
+
+def _posted(text: str, one: NameSpan, value: str) -> bool:
+    """A post code: not glued to other digits, and long enough."""
+    around = text[max(0, one.start - 1) : one.start] + text[one.end : one.end + 1]
+    digits, letters = sum(c.isdigit() for c in value), sum(c.isalpha() for c in value)
+    if digits < 3 or any(c in "-.,:_/" for c in around[:1]) or re.match(r"[-.:]\d", text[one.end : one.end + 2]):
+        return False
+    return not (letters > 2 and digits > 5) and not is_part_number(text, one.start)
 
 
 def _programmed(text: str, one: NameSpan) -> bool:

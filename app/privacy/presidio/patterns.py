@@ -106,8 +106,15 @@ RULES: Sequence[Rule] = (
     rule(
         "DATE_TIME",
         r"(?<![\d/.])(?:0?[1-9]|[12]\d|3[01])([/.])(?:0?[1-9]|[12]\d|3[01])\1(?:(?:19|20)\d\d|"
-        r"\d\d)(?![\d/])(?!\.\d)",
+        r"(?<=/)\d\d)(?![\d/])(?!\.\d)",
         0.75,
+    ),
+    rule(
+        "DATE_TIME",
+        r"(?<![\d/.])(?:0?[1-9]|[12]\d|3[01])\.(?:0?[1-9]|1[0-2])\.\d\d(?![\d/])(?!\.\d)",
+        0.7,
+        r"born|birth|dob|geb|date|datum|vom|seit|since|until|bis|n\u00e9e?|due|appointment|termin|am \d",
+        case=False,
     ),
     rule("DATE_TIME", rf"\b{_MONTH}\.? \d{{1,2}}(?:st|nd|rd|th)?(?:,? \d{{4}})?\b", 0.7),
     rule("DATE_TIME", rf"\b\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}\b(?:,? \d{{4}})?", 0.7),
@@ -179,18 +186,19 @@ RULES: Sequence[Rule] = (
 
 
 class Rules(EntityRecognizer):  # type: ignore[misc]
-    """All RULES as one recognizer."""
+    """Many rules as one recognizer."""
 
-    def __init__(self, supported_language: str) -> None:
-        kinds = sorted({rule.kind for rule in RULES})
-        super().__init__(supported_entities=kinds, supported_language=supported_language, name="Rules")
+    def __init__(self, supported_language: str, rules: Sequence[Rule] = RULES, name: str = "Rules") -> None:
+        self._rules = rules
+        kinds = sorted({rule.kind for rule in rules})
+        super().__init__(supported_entities=kinds, supported_language=supported_language, name=name)
 
     def load(self) -> None:
         """Nothing to load."""
 
     def analyze(self, text: str, entities: Sequence[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:  # noqa: ARG002
         """Every match of a rule of these kinds."""
-        return [found for rule in RULES if rule.kind in entities for found in _matches(rule, text)]
+        return [found for rule in self._rules if rule.kind in entities for found in _matches(rule, text)]
 
 
 def _matches(rule: Rule, text: str) -> list[RecognizerResult]:

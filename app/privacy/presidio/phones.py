@@ -15,6 +15,7 @@ from presidio_analyzer import EntityRecognizer, RecognizerResult
 
 from app.core.text import luhn
 from app.privacy.presidio.patterns import is_near
+from app.privacy.presidio.technical import is_part_number
 
 RUN = re.compile(
     r"(?<![\w.,+(/$-])(?:\+|\()?\d[\d ().\-/\u00a0]{4,28}\d(?:[ ]?(?:x|ext\.?|extension)[ ]?\d{1,6})?(?![\w%]|[.,]\d)",
@@ -71,6 +72,8 @@ def phones(text: str) -> Iterator[tuple[int, int, float]]:
 
 def _score(text: str, run: str, start: int, end: int, digits: int) -> float:
     near = is_near(WORDS, text, start, end)
+    if not near and is_part_number(text, start):
+        return 0.0
     if run.isdigit():
         return SURE if near and digits <= 15 and _valid(run) else 0.0
     for shape, score in WRITTEN:

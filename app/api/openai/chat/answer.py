@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-import orjson
 from starlette.types import Send
 
 from app.api.answer import CallResponse, Choice, collect, send_error, send_json, usage_body
 from app.api.headers import of_call
 from app.api.openai.chat.tools import CustomCalls, told
-from app.api.sse import EventStream, Piece
+from app.api.sse import EventStream, Piece, dumps
 from app.core.call import Call
 from app.core.errors import ApiError
-from app.core.events import Refusal, ToolDelta
+from app.core.events import Refusal, Token, ToolDelta
 from app.core.stage import Events
 from app.pipeline.gateway import Gateway
+
+REASONING = ("reasoning_content", "reasoning")
+"""Under which names clients read what a model thinks: OpenAI has none."""
 
 
 class ChatAnswer(CallResponse):
@@ -60,6 +62,8 @@ class ChatAnswer(CallResponse):
 
 def _message(choice: Choice, custom: frozenset[str]) -> dict[str, Any]:
     message = {"role": "assistant", "content": choice.text, "refusal": None}
+    if choice.thoughts:
+        message |= dict.fromkeys(REASONING, "".join(choice.thoughts))
     calls = [told(call, custom) for call in choice.tool_calls]
     return {**message, "content": choice.text or None, "tool_calls": calls} if calls else message
 
@@ -94,11 +98,12 @@ class ChatStream(EventStream):
         }
         if self._include_usage:
             head["usage"] = None
-        return b"data: " + orjson.dumps(head)[:-1]
+        return b"data: " + dumps(head)[:-1]
 
     def piece(self, event: Piece) -> bytes:
         """A Token's delta, after its choice's first one; why a choice ended."""
         if isinstance(event, Refusal):
+            self._opened.add(event.choice or 0)
             return self._delta(event.choice or 0, {}, finish="content_filter")
         body = b""
         if event.choice not in self._opened:
@@ -109,6 +114,8 @@ class ChatStream(EventStream):
         if event.tool is not None:
             held = self._calls.holds(event.choice, event.tool)
             body += self._tools(event.choice, [] if held else [_tool_delta(event.tool)])
+        elif event.reasoning and event.text:
+            body += self._delta(event.choice, dict.fromkeys(REASONING, event.text))
         elif event.text or event.logprobs:
             body += self._delta(event.choice, {"content": event.text}, logprobs=event.logprobs)
         return body + (self._delta(event.choice, {}, finish=event.finish_reason) if event.finish_reason else b"")
@@ -123,18 +130,19 @@ class ChatStream(EventStream):
             "logprobs": {"content": logprobs, "refusal": None} if logprobs else None,
             "finish_reason": finish,
         }
-        return self._before + b',"choices":[' + orjson.dumps(choice) + b"]}\n\n"
+        return self._before + b',"choices":[' + dumps(choice) + b"]}\n\n"
 
     async def ending(self) -> bytes:
         """What was used and found, where asked for, and `[DONE]`."""
         end = b"data: [DONE]\n\n"
+        empty = b"" if self._opened else self.piece(Token("", finish_reason="stop"))
         if self._include_usage:
             counted = usage_body(self.call.usage)
             before = self._before.removesuffix(b',"usage":null')
-            end = before + b',"choices":[],"usage":' + orjson.dumps(counted) + b"}\n\n" + end
+            end = before + b',"choices":[],"usage":' + dumps(counted) + b"}\n\n" + end
         if self.moderation:
-            end = self._before + b',"choices":[],' + orjson.dumps(self.moderation)[1:] + b"\n\n" + end
-        return end
+            end = self._before + b',"choices":[],' + dumps(self.moderation)[1:] + b"\n\n" + end
+        return empty + end
 
 
 def _tool_delta(tool: ToolDelta) -> dict[str, Any]:

@@ -92,6 +92,7 @@ class CompletionStream(EventStream, CompletionAnswer):
         try:
             for part in self._parts():
                 self._pieces = Pieces(part)
+                part.call.streamed = True
                 async with aclosing(pieces_of(part.events, patience)) as pieces:
                     async for event in pieces:
                         if isinstance(event, Later) or self._pieces.tells(event):

@@ -12,6 +12,8 @@ from app.core.call import Call
 from app.core.events import Refusal, Token, Usage
 from app.core.stage import Events
 
+_COUNTS = ("prompt", "completion", "cached", "reasoning")
+
 
 @dataclass(slots=True)
 class ChoicePart:
@@ -35,6 +37,8 @@ class Pieces:
         """Whether there is anything to say of it."""
         if isinstance(event, Refusal):
             return True
+        if event.reasoning:
+            return False  # this API has no place for it
         echo = self._part.echo if event.choice not in self._offsets else ""
         return bool(echo or event.text or event.logprobs or event.finish_reason)
 
@@ -74,9 +78,7 @@ def body(parts: Sequence[ChoicePart], model: str) -> dict[str, Any]:
 def used(parts: Sequence[ChoicePart]) -> Usage:
     """What all calls used."""
     each = [part.call.usage for part in parts]
-    return reduce(
-        lambda a, b: Usage(a.prompt + b.prompt, a.completion + b.completion, a.cached + b.cached), each, Usage()
-    )
+    return reduce(lambda a, b: Usage(*(getattr(a, name) + getattr(b, name) for name in _COUNTS)), each, Usage())
 
 
 def legacy_logprobs(entries: Sequence[Mapping[str, Any]], offset: int) -> dict[str, Any] | None:

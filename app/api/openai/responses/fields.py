@@ -8,33 +8,9 @@ from pydantic import Field, model_validator
 
 from app.api.bounds import Prose
 from app.api.json_schema_bounds import JsonSchema
-from app.api.openai.wire import Named, Wire
+from app.api.openai.wire import Wire
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-
-
-class FunctionTool(Wire):
-    """A function that the model may call. parameters: a JSON Schema."""
-
-    type: Literal["function"]
-    name: Name
-    description: Prose | None = None
-    parameters: JsonSchema | None = None
-    strict: bool | None = None
-
-    def chat(self) -> dict[str, Any]:
-        """For the engine."""
-        return {"type": "function", "function": self.model_dump(exclude={"type"}, exclude_none=True)}
-
-
-class Choose(Named):
-    """`tool_choice` that names a function."""
-
-    type: Literal["function"]
-
-    def chat(self) -> dict[str, Any]:
-        """For the engine."""
-        return {"type": "function", "function": {"name": self.name}}
 
 
 class Format(Wire):
@@ -60,16 +36,18 @@ class Format(Wire):
 
 
 class Text(Wire):
-    """OpenAI's `text`."""
+    """OpenAI's `text`. verbosity: accepted; no pool has such a setting."""
 
     format: Format = Format()
+    verbosity: Annotated[str, Field(max_length=64)] | None = None
 
     def echo(self) -> dict[str, Any]:
         """As the response repeats it."""
-        return {"format": self.format.model_dump(by_alias=True, exclude_none=True)}
+        said = {"verbosity": self.verbosity} if self.verbosity else {}
+        return {"format": self.format.model_dump(by_alias=True, exclude_none=True), **said}
 
 
 class Reasoning(Wire):
     """OpenAI's `reasoning`."""
 
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None

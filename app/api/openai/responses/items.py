@@ -1,24 +1,29 @@
-"""The items of a conversation: as clients send them, as they are kept, and as the stages' Messages.  wire -> [items].
+"""The items of a conversation, as clients send them and as they are kept.  request -> [items] -> history, turns.
 
-A kept item is whole: it has id, type, status, and its content as parts.
+A kept item is whole: it has type, status, and its content as parts of text. Types that nobody here has heard of are
+kept as they came; what becomes of them is said in `turns`.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from app.api.bounds import MAX_IDENTIFIER, MAX_PARTS, Part, Prose
-from app.api.openai.wire import ROLES, Wire
-from app.core import errors
-from app.core.events import Message
+from app.api.bounds import MAX_IDENTIFIER, Prose
+from app.api.openai.responses.parts import Content, told
+from app.api.openai.wire import Wire
 
 Item = dict[str, Any]
-_PARTS = {"input_text": "text", "output_text": "text", "refusal": "refusal"}
-"""Parts of a message that are text, and where it stands in them."""
+DEEPEST = 100
+"""Levels of an item that is kept as it came."""
+Id = Annotated[str, Field(max_length=512)]
+CallId = Annotated[str, Field(min_length=1, max_length=512)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
+TRIGGER = "compaction_trigger"
+OUTPUTS = ("function_call_output", "custom_tool_call_output")
 
 
 def new_id(kind: str) -> str:
@@ -31,20 +36,10 @@ def text_part(text: str) -> Item:
     return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
 
 
-def _only_text(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    for part in content if isinstance(content, list) else ():
-        kind = part.get("type")
-        if kind not in _PARTS:
-            msg = f"parts of type {kind!r} are not supported by any pool; send `input_text`"
-            raise ValueError(msg)
-        if not isinstance(part.get(_PARTS[kind]), str):
-            msg = f"a part of type {kind!r} needs a string under the key {_PARTS[kind]!r}"
-            raise ValueError(msg)  # noqa: TRY004 - pydantic turns only a ValueError into a fault
-    return content
-
-
-Content = Annotated[Prose | Annotated[list[Part], Field(max_length=MAX_PARTS)], AfterValidator(_only_text)]
-Id = Annotated[str, Field(min_length=1, max_length=64)]
+def message(role: str, texts: list[str], item_id: str | None = None) -> Item:
+    """A kept turn."""
+    said = [text_part(text) if role == "assistant" else {"type": "input_text", "text": text} for text in texts]
+    return {"id": item_id or None, "type": "message", "status": "completed", "role": role, "content": said}
 
 
 class MessageItem(Wire):
@@ -55,95 +50,139 @@ class MessageItem(Wire):
     role: Literal["user", "assistant", "system", "developer"]
     content: Content
 
-    def kept(self) -> Item:
-        """As it is kept."""
-        parts = [{"text": self.content}] if isinstance(self.content, str) else self.content
-        texts = [part[_PARTS[part.get("type", "input_text")]] for part in parts]
-        said = [text_part(text) if self.role == "assistant" else {"type": "input_text", "text": text} for text in texts]
-        head = {"id": self.id or new_id("msg"), "type": self.type, "status": "completed"}
-        return {**head, "role": self.role, "content": said}
+    def kept(self, left_out: list[str], *, newest: bool, at: int) -> Item:
+        """As it is kept. newest: of the turn that is to be answered; at: its place in `input`. Raises ApiError."""
+        texts = told(self.content, left_out, newest=newest, where=f"input[{at}].content")
+        return message(self.role, texts, self.id)
 
 
 class CallItem(Wire):
-    """A tool call of an earlier answer."""
+    """A tool call of an earlier answer. namespace: of the tool, where it stands in one."""
 
     id: Id | None = None
     type: Literal["function_call"]
-    call_id: Id
-    name: Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
+    call_id: CallId
+    name: Name
+    namespace: Name | None = None
     arguments: Prose
 
-    def kept(self) -> Item:
+    def kept(self, _: list[str], *, newest: bool, at: int) -> Item:  # noqa: ARG002 - as a MessageItem's
         """As it is kept."""
-        return {**self.model_dump(), "id": self.id or new_id("fc"), "status": "completed"}
+        return _complete(self.model_dump(exclude_none=True))
+
+
+class CustomCallItem(Wire):
+    """A call of a custom tool."""
+
+    id: Id | None = None
+    type: Literal["custom_tool_call"]
+    call_id: CallId
+    name: Name
+    namespace: Name | None = None
+    input: Prose
+
+    def kept(self, _: list[str], *, newest: bool, at: int) -> Item:  # noqa: ARG002 - as a MessageItem's
+        """As it is kept."""
+        return _complete(self.model_dump(exclude_none=True))
 
 
 class OutputItem(Wire):
-    """What a tool answered."""
+    """What a tool answered. Its images are told in a line: it answers the model, which did not ask for what it cannot
+    see.
+    """
 
     id: Id | None = None
-    type: Literal["function_call_output"]
-    call_id: Id
+    type: Literal["function_call_output", "custom_tool_call_output"]
+    call_id: CallId
     output: Content
 
-    def kept(self) -> Item:
-        """As it is kept."""
-        return {**self.model_dump(), "id": self.id or new_id("fco"), "status": "completed"}
+    def kept(self, left_out: list[str], *, newest: bool, at: int) -> Item:  # noqa: ARG002 - as a MessageItem's
+        """As it is kept. Raises ApiError."""
+        texts = told(self.output, left_out, where=f"input[{at}].output")
+        whole = isinstance(self.output, str)
+        output = self.output if whole else [{"type": "input_text", "text": text} for text in texts]
+        return _complete({"id": self.id, "type": self.type, "call_id": self.call_id, "output": output})
+
+
+class ReferenceItem(Wire):
+    """An item that is stored."""
+
+    id: CallId
+    type: Literal["item_reference"] | None = None
+
+
+class CompactionItem(Wire):
+    """What an earlier conversation came to, sealed."""
+
+    id: Id | None = None
+    type: Literal["compaction"]
+    encrypted_content: Prose
+
+
+def _shallow(item: dict[str, Any]) -> dict[str, Any]:
+    level: list[Any] = [item]
+    for _ in range(DEEPEST):
+        level = [one for node in level for one in _children(node)]
+        if not level:
+            break
+    else:
+        msg = f"it is nested more than {DEEPEST} levels deep"
+        raise ValueError(msg)
+    return item
+
+
+def _children(node: Any) -> list[Any]:
+    found = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return [one for one in found if isinstance(one, dict | list)]
+
+
+AnyObject = Annotated[dict[str, Any], Field(max_length=64), AfterValidator(_shallow)]
+"""An item or a tool of a type that is not looked at here."""
+_KNOWN = frozenset({"message", "function_call", "custom_tool_call", "compaction", *OUTPUTS})
 
 
 def _kind(item: Any) -> str | None:
-    return item.get("type", "message") if isinstance(item, dict) else None
+    if not isinstance(item, dict):
+        return getattr(item, "type", None)
+    kind = item.get("type")
+    if kind is None:
+        return "item_reference" if "id" in item and "role" not in item else "message"
+    if kind == "item_reference" or kind in OUTPUTS:
+        return "item_reference" if kind == "item_reference" else "output"
+    return kind if kind in _KNOWN else "other" if isinstance(kind, str) else None
 
 
 AnyItem = Annotated[
     Annotated[MessageItem, Tag("message")]
     | Annotated[CallItem, Tag("function_call")]
-    | Annotated[OutputItem, Tag("function_call_output")],
+    | Annotated[CustomCallItem, Tag("custom_tool_call")]
+    | Annotated[OutputItem, Tag("output")]
+    | Annotated[ReferenceItem, Tag("item_reference")]
+    | Annotated[CompactionItem, Tag("compaction")]
+    | Annotated[AnyObject, Tag("other")],
     Discriminator(
         _kind,
         custom_error_type="unknown_item",
-        custom_error_message="only items of type `message`, `function_call` and `function_call_output` are supported",
+        custom_error_message="an item is an object whose `type` is a string",
     ),
 ]
 
 
-def messages(items: Sequence[Item], instructions: str | None) -> tuple[Message, ...]:
-    """The conversation for the stages. Raises ApiError (400) where an output answers no call."""
-    first = [Message("system", instructions)] if instructions else []
-    return (*first, *_messages(items))
+def _complete(item: Item) -> Item:
+    return {"id": None, **item, "status": "completed"}
 
 
-def _messages(items: Sequence[Item]) -> Iterator[Message]:
-    called: set[str] = set()
-    turn: Message | None = None  # the assistant's, to which its calls belong
-    for item in items:
-        if item["type"] == "function_call":
-            called.add(item["call_id"])
-            turn = _calling(turn or Message("assistant", ""), item)
-            continue
-        if turn:
-            yield turn
-        turn = None
-        if item["type"] == "function_call_output":
-            if item["call_id"] not in called:
-                raise errors.no_tool_call(item["call_id"])
-            yield Message.of("tool", _texts(item["output"]), {"tool_call_id": item["call_id"]})
-            continue
-        role = str(item["role"])
-        message = Message.of(ROLES.get(role, role), _texts(item["content"]))
-        if message.role == "assistant":
-            turn = message
-        else:
-            yield message
-    if turn:
-        yield turn
+def other(item: Item) -> Item:
+    """An item of another type, as it is kept."""
+    return {"status": "completed", **item, "id": item.get("id") if isinstance(item.get("id"), str) else None}
 
 
-def _calling(turn: Message, item: Item) -> Message:
-    function = {"name": item["name"], "arguments": item["arguments"]}
-    call = {"id": item["call_id"], "type": "function", "function": function}
-    return Message(turn.role, turn.text, {"tool_calls": [*turn.extra.get("tool_calls", ()), call]})
+@dataclass
+class Conversation:
+    """What an answer is made from. items: kept ones, the oldest first. left_out: types of items, parts and tools that
+    no pool can use. compacts: the answer is to be a summary of it.
+    """
 
-
-def _texts(content: str | list[Item]) -> list[str]:
-    return [content] if isinstance(content, str) else [part[_PARTS[part["type"]]] for part in content]
+    items: list[Item] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    compacts: bool = False

@@ -5,10 +5,16 @@ A whole answer and a stream are made by the same steps, so both end in the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from app.api.openai.responses.items import Item, new_id, text_part
+from app.api.openai.responses.client_tools import held
+from app.api.openai.responses.custom_input import CustomInput
+from app.api.openai.responses.items import Item, text_part
+from app.api.openai.responses.thoughts import Thoughts
+from app.api.openai.responses.tools import Origin
+from app.api.parts_in_turn import PartsInTurn
+from app.core.errors import ApiError
 from app.core.events import Token, ToolDelta
 
 Happening = tuple[str, dict[str, Any]]
@@ -18,13 +24,23 @@ ENDS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
 class Output:
-    """The items so far; only the last of them can be open. A tool call's pieces come together, as engines send them."""
+    """The items so far; only the last of them can be open. A tool call's pieces come together, as engines send them.
 
-    def __init__(self) -> None:
+    new_id: kind of item -> an id. origins: name of a function -> the tool that it stands for. fault: why there is no
+    answer, though the engine gave one.
+    """
+
+    fault: ApiError | None = None
+
+    def __init__(self, new_id: Callable[[str], str], origins: Mapping[str, Origin]) -> None:
         self.items: list[Item] = []
+        self._thoughts, self._turns = Thoughts(self.items), PartsInTurn()
         self.incomplete: str | None = None
+        self._new_id = new_id
+        self._origins = origins
         self._open: Item | None = None
         self._tool: int | None = None
+        self._input = CustomInput()
 
     @property
     def status(self) -> str:
@@ -33,6 +49,15 @@ class Output:
 
     def add(self, token: Token) -> Iterator[Happening]:
         """Take the next Token in."""
+        for one in self._turns.feed(token):
+            yield from self._take(one)
+
+    def _take(self, token: Token) -> Iterator[Happening]:
+        if token.reasoning:
+            yield from self._close("completed")
+            yield from self._thoughts.say(token.text)
+            return
+        yield from self._thoughts.end()
         self.stop(token.finish_reason)
         if token.tool is not None:
             yield from self._call(token.tool)
@@ -45,7 +70,8 @@ class Output:
 
     def end(self) -> Iterator[Happening]:
         """Nothing more comes."""
-        if not self.items and self.incomplete != "content_filter":
+        yield from self._thoughts.end()
+        if not self.items and self._open is None and self.incomplete != "content_filter":
             yield from self._begin_message()  # a model that said nothing has said an empty message
         yield from self._close(self.status)
 
@@ -63,18 +89,45 @@ class Output:
         if self._open is None or self._tool != tool.index:
             yield from self._close("completed")
             self._tool = tool.index
-            call_id = tool.id or new_id("call")
-            item = {"id": new_id("fc"), "type": "function_call", "status": "in_progress"}
-            item |= {"arguments": "", "call_id": call_id, "name": tool.name or ""}
-            yield self._begin(item)
+            yield from self._begin_call(tool)
         item = self._current()
+        if item["type"] == "custom_tool_call":
+            yield from self._write(item, self._input.feed(tool.arguments))
+            return
         item["arguments"] += tool.arguments
-        if tool.arguments:
+        if tool.arguments and item["type"] == "function_call":
             yield "response.function_call_arguments.delta", self._at(item, delta=tool.arguments)
+
+    def _begin_call(self, tool: ToolDelta) -> Iterator[Happening]:
+        origin = self._origins.get(tool.name or "", Origin("function", tool.name or ""))
+        call = {"call_id": tool.id or self._new_id("call"), "name": origin.name}
+        call |= {"namespace": origin.namespace} if origin.namespace else {}
+        if origin.kind == "function":
+            item: Item = {"id": self._new_id("fc"), "type": "function_call", "status": "in_progress", "arguments": ""}
+            yield self._begin(item | call)
+        elif origin.kind == "custom":
+            self._input = CustomInput()
+            item = {"id": self._new_id("ctc"), "type": "custom_tool_call", "status": "in_progress", "input": ""}
+            yield self._begin(item | call)
+        else:  # what its item holds is known only at the end
+            self._open = {"id": self._new_id("call"), "type": f"{origin.kind}_call", "arguments": "", **call}
+
+    def _write(self, item: Item, text: str) -> Iterator[Happening]:
+        """More of a custom tool's input."""
+        item["input"] += text
+        if text:
+            yield "response.custom_tool_call_input.delta", self._at(item, delta=text)
+
+    def _held(self, item: Item) -> Item:
+        """The call of a tool that the client runs; a plain function call where the model wrote something else."""
+        found = held(item["name"], item["arguments"])
+        if found is None:
+            return {**item, "type": "function_call", "status": "in_progress"}
+        return {"id": item["id"], "type": item["type"], "status": "in_progress", "call_id": item["call_id"], **found}
 
     def _begin_message(self) -> Iterator[Happening]:
         self._tool = None
-        item: Item = {"id": new_id("msg"), "type": "message", "status": "in_progress", "role": "assistant"}
+        item: Item = {"id": self._new_id("msg"), "type": "message", "status": "in_progress", "role": "assistant"}
         item["content"] = []
         yield self._begin(item)
         item["content"] = [text_part("")]
@@ -86,19 +139,30 @@ class Output:
         return "response.output_item.added", {"output_index": len(self.items) - 1, "item": dict(item)}
 
     def _close(self, status: str) -> Iterator[Happening]:
-        item, self._open = self._open, None
+        item = self._open
         if item is None:
             return
+        if item is not (self.items[-1] if self.items else None):
+            item = self._held(item)
+            yield self._begin(item)
+        yield from self._last(item)
+        self._open = None
         item["status"] = status
+        yield "response.output_item.done", {"output_index": len(self.items) - 1, "item": item}
+
+    def _last(self, item: Item) -> Iterator[Happening]:
+        """What comes before an item's end."""
         if item["type"] == "function_call":
             told = self._at(item, arguments=item["arguments"], name=item["name"])
             yield "response.function_call_arguments.done", told
-        else:
+        elif item["type"] == "custom_tool_call":
+            yield from self._write(item, self._input.end())
+            yield "response.custom_tool_call_input.done", self._at(item, input=item["input"])
+        elif item["type"] == "message":
             part = item["content"][0]
             told = self._at(item, content_index=0, text=part["text"], logprobs=part["logprobs"])
             yield "response.output_text.done", told
             yield "response.content_part.done", self._at(item, content_index=0, part=part)
-        yield "response.output_item.done", {"output_index": len(self.items) - 1, "item": item}
 
     def _current(self) -> Item:
         assert self._open is not None  # noqa: S101 - the caller has just begun it

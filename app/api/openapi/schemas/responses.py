@@ -46,12 +46,11 @@ class ResponseUsage(Shape):
 
 
 class ResponseItem(Shape):
-    """A message, a function call or its output; the other keys depend on the type."""
+    """A message, a tool call, a tool's output and so on; the other keys depend on the type."""
 
     model_config = ConfigDict(extra="allow")
     id: str
-    type: Literal["message", "function_call", "function_call_output"]
-    status: Literal["in_progress", "completed", "incomplete"]
+    type: str
 
 
 class ResponseObject(Shape):
@@ -61,14 +60,14 @@ class ResponseObject(Shape):
     object: Literal["response"]
     created_at: int
     completed_at: int | None
-    status: Literal["completed", "incomplete", "in_progress", "failed"]
+    status: Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
     error: ResponseFault | None
     incomplete_details: ResponseEnd | None
     model: str
     output: list[ResponseItem]
     store: bool
     usage: ResponseUsage | None
-    background: Literal[False]
+    background: bool
     instructions: str | None
     max_output_tokens: int | None
     max_tool_calls: None
@@ -85,7 +84,7 @@ class ResponseObject(Shape):
     tools: list[dict[str, Any]]
     top_logprobs: int
     top_p: float
-    truncation: Literal["disabled"]
+    truncation: Literal["auto", "disabled"]
     user: str | None
 
 
@@ -95,6 +94,16 @@ class ResponseEvent(Shape):
     model_config = ConfigDict(extra="allow")
     type: str
     sequence_number: int
+
+
+class CompactedResponse(Shape):
+    """A conversation's summary: one item of type `compaction`, to be sent in its place."""
+
+    id: str
+    object: Literal["response.compaction"]
+    created_at: int
+    output: list[ResponseItem]
+    usage: ResponseUsage
 
 
 class InputTokens(Shape):
