@@ -30,27 +30,9 @@ VALID: dict[str, dict[str, Any]] = {
 }
 WORDS = st.sampled_from(
     [
-        "role",
-        "content",
-        "type",
-        "text",
-        "user",
-        "assistant",
-        "tool",
-        "system",
-        "function",
-        "custom",
-        "name",
-        "json_schema",
-        "arguments",
-        "tool_calls",
-        "parameters",
-        "schema",
-        "properties",
-        "auto",
-        "required",
-        "allowed_tools",
-        "image_url",
+        *("role", "content", "type", "text", "user", "assistant", "tool", "system", "function", "custom", "name"),
+        *("json_schema", "arguments", "tool_calls", "parameters", "schema", "properties", "auto", "required"),
+        *("allowed_tools", "image_url"),
     ]
 )
 TEXT = st.text(st.characters(exclude_categories=[]), max_size=8) | WORDS
