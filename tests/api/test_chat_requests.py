@@ -451,6 +451,16 @@ def test_a_keys_limit_is_told_under_the_name_that_was_sent(kit: Kit, http: httpx
     assert f"`{name}`" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("path", "name"), [("/v1/responses", "max_output_tokens"), ("/v1/completions", "max_tokens")])
+def test_so_it_is_in_the_other_apis(kit: Kit, http: httpx.Client, path: str, name: str, stream: bool) -> None:
+    kit.authenticator.keys[KEY] = replace(WHO, max_output_tokens=100)
+    body = {"model": "small", "input": "hi", "stream": stream} | ({"prompt": "hi"} if "completions" in path else {})
+    answer = http.post(path, json=body | {name: 1000})
+    assert name == refused(answer)
+    assert f"`{name}`" in answer.json()["error"]["message"]
+
+
 def test_a_wish_over_the_context_is_lowered_where_the_policy_says_so(kit: Kit) -> None:
     with serving(kit.gateway(generate={"clamp": True})) as url, httpx.Client(base_url=url) as http:
         http.headers["Authorization"] = f"Bearer {KEY}"
