@@ -46,7 +46,7 @@ async def test_output_tokens_above_the_terms_are_refused_and_unsaid_ones_are_cap
     kit = Kit()
     who = replace(WHO, max_output_tokens=3)
     refusal = await refused(kit, who, ask("hi", max_tokens=4))
-    assert (400, "max_completion_tokens") == (refusal.error.status, refusal.error.param)
+    assert (400, "max_tokens") == (refusal.error.status, refusal.error.param)
     await answered(kit.gateway(), who, ask("one two three four five six"))
     assert 3 == kit.engines["a"].requests[-1].params["max_tokens"]
 

@@ -33,7 +33,7 @@ class Posted:
 
     def must_know(self, model: str) -> None:
         """Raises ApiError (404) for a name that no tier answers to."""
-        if not self.gateway.catalog.tiers_of(model):
+        if not self.gateway.catalog.tiers_of(self.gateway.catalog.resolved(model)):
             raise errors.model_not_found(model, self.gateway.catalog.names)
 
     def open(self, prompt: Prompt, *, screen: str | None = None) -> tuple[Call, Events]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 from unicodedata import category
 
@@ -133,12 +134,18 @@ class Checker:
         if body.get("stream"):
             return self._problem("stream_not_supported", "A batch cannot stream: leave `stream` out.", "body.stream")
         model = body.get("model")
-        if model not in self._models if isinstance(model, str) else model is not None:
+        if not self._known(model):
             known = ", ".join(sorted(self._models))
             return self._problem(
                 "model_not_found", f"The model `{str(model)[:100]}` does not exist. Choose from: {known}.", "body.model"
             )
         return None
+
+    def _known(self, model: Any) -> bool:
+        """Whether a line may name this model: by its name, or by an alias, which may be a pattern."""
+        if not isinstance(model, str):
+            return model is None
+        return model in self._models or any(fnmatchcase(model, one) for one in self._models if "*" in one)
 
     def _problem(self, code: str, message: str, param: str | None = None) -> Problem:
         return Problem(code, message, param, self._number)

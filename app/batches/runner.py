@@ -45,6 +45,8 @@ class LineRunner:
         space = free_slots(settings.concurrency, self.online, settings.yield_at)
         models = {endpoint: tuple(catalog.names) for endpoint in ENDPOINTS}
         models["/v1/embeddings"] = (EMBEDDING, self._gateway.policy.embeddings.model_id)
+        for alias, target in catalog.aliases.items():
+            models = {path: (*names, alias) if target in names else names for path, names in models.items()}
         return State(space, models, settings.max_lines)
 
     async def answer(self, order: Order) -> LineAnswer | None:

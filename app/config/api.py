@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
@@ -23,7 +24,7 @@ class Api(Strict):
     token_ids: bool = False
 
 
-def target(aliases: dict[str, str], name: str) -> str:
+def target(aliases: Mapping[str, str], name: str) -> str:
     """What a model's name stands for: itself, where no alias does. An exact one goes before a pattern (`claude-*`)."""
     if name in aliases:
         return aliases[name]

@@ -92,6 +92,11 @@ class UpstreamPool(Strict):
     key_env: str | None = None
     region: str = "upstream"
     max_context: Annotated[int, Field(ge=16)] = 128_000
+    extensions: bool = Field(
+        default=True,
+        description="whether it may be sent vLLM's own parameters (`top_k`, `structured_outputs`, ...); if not, a call "
+        "with one is refused",
+    )
 
 
 class FakePool(Strict):

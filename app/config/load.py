@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -44,6 +44,17 @@ def check(graph: Graph, policy: Policy) -> None:
         if one.model_id in policy.tiers or one.model_id == "auto":
             msg = f"pools.{name}.model_id: `{one.model_id}` is also a tier's name; a caller could mean either"
             raise ConfigError(msg)
+    _check_aliases(policy, models)
+
+
+def _check_aliases(policy: Policy, models: Collection[str]) -> None:
+    known = {"auto", *policy.tiers, *models, *policy.judges}
+    for alias, target in policy.aliases.items():
+        if alias in known:
+            msg = f"aliases.{alias}: that is a model's own name"
+            raise ConfigError(msg)
+        if target not in known:
+            raise choose(f"aliases.{alias}", target, known)
 
 
 def parse_graph(args: Mapping[str, Any]) -> Graph:

@@ -240,6 +240,11 @@ class Policy(Strict):
         """`stages` by its name in 0.1: kept for one version, as the key is."""
         return self.stages
 
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """What `model` may say where no engine answers."""
+        return (EMBEDDING, self.embeddings.model_id, MODERATION, self.moderations.model_id)
+
     @model_validator(mode="after")
     def _priced(self) -> Policy:
         if self.price_list in self.price_lists:

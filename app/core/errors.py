@@ -57,6 +57,14 @@ def no_tokenizer(param: str) -> ApiError:
     return unsupported(param, "This gateway has no tokenizer, so it takes and gives no token ids. Send text.")
 
 
+def foreign_token_ids(param: str) -> ApiError:
+    return unsupported(
+        param,
+        "Token ids are not taken: they are another tokenizer's, of which this model would read nonsense. Send text; in "
+        "LangChain's OpenAIEmbeddings, set `check_embedding_ctx_length=False`.",
+    )
+
+
 def no_chat_template() -> ApiError:
     return unsupported("messages", "The tokenizer's model has no chat template. Send `prompt` instead of `messages`.")
 

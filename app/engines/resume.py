@@ -45,6 +45,8 @@ class PartialAnswer:
             return "tools"
         if (params.get("response_format") or {}).get("type", "text") != "text":
             return "response_format"
+        if params.get("structured_outputs"):
+            return "structured_outputs"
         return "logprobs" if params.get("logprobs") is not None and params["logprobs"] is not False else ""
 
     def part(self, choice: int | None) -> None:

@@ -89,7 +89,8 @@ class Vocabulary:
 def count_chat(prompt: Prompt, tokenizer: Tokenizer | None, count: Callable[[str], int]) -> int:
     """Tokens of a prompt as the engine counts them: through the model's own template, tools and all.
 
-    Without a template, or where it refuses, everything is counted that would be read, by `count`. Much text: call it in a thread.
+    Without a template, or where it refuses, everything is counted that would be read, by `count`. Much text: call it
+    in a thread.
     """
     if tokenizer is not None and prompt.raw:
         return sum(len(tokenizer.encode(text, special=True)) for text in prompt.texts)

@@ -20,6 +20,7 @@ from app.engines.event_stream import LONGEST_EVENT
 from app.engines.loose_json import parsed
 from app.engines.openai_stream import STREAM_OPTIONS, ChatStream, completion_params, engine_error
 from app.engines.resume import CANNOT_RESUME
+from app.engines.vllm_params import EXTENSIONS, for_vllm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -35,6 +36,7 @@ class UpstreamEngine:
 
     key_env: the environment variable that holds the upstream's key, read at every call so that it can be rotated.
     It continues a raw request's text, and nobody's chat answer: OpenAI's API has no word for that.
+    extensions: whether it knows vLLM's own parameters; a call with one is refused where it does not.
     timeout: seconds without a byte, connecting or streaming, before the upstream is given up. client: one's own.
     """
 
@@ -45,6 +47,8 @@ class UpstreamEngine:
         key_env: str | None = None,
         timeout: float = 60.0,
         client: httpx.AsyncClient | None = None,
+        *,
+        extensions: bool = True,
     ) -> None:
         self._url = base_url.rstrip("/")
         self._model = model
@@ -53,12 +57,15 @@ class UpstreamEngine:
             timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
         )
+        self._extensions = extensions
         # What this upstream turned out not to know; each costs one refused request, once.
+        self._several_greedy = True
         self._stream_options: dict[str, bool] | None = STREAM_OPTIONS
         self._limit = "max_tokens"
 
     async def generate(self, request: Generation) -> AsyncGenerator[Token | Usage, None]:
         """Stream the upstream's answer; closing it closes the connection. Raises EngineError."""
+        self._check(request)
         if request.resume and not request.raw:
             message = "the upstream cannot go on with an answer"
             raise EngineError(message, retryable=True, code=CANNOT_RESUME)
@@ -79,6 +86,13 @@ class UpstreamEngine:
             # Only its kind: the message may hold the upstream's address.
             message = f"the upstream does not answer ({type(error).__name__})"
             raise EngineError(message, retryable=True) from None
+
+    def _check(self, request: Generation) -> None:
+        """Nothing that was asked for is dropped in silence. Raises EngineError."""
+        asked = next((name for name in sorted(EXTENSIONS & request.params.keys()) if not self._extensions), None)
+        if asked is not None:
+            message = f"No pool of this model knows the parameter `{asked}`. Leave it out."
+            raise EngineError(message, retryable=False, code="unsupported_parameter", param=asked)
 
     async def ready(self) -> bool:
         """Whether the upstream answers at all: an API without `/models` is up just the same. Never raises."""
@@ -109,6 +123,7 @@ class UpstreamEngine:
 
     def _body(self, request: Generation) -> dict[str, Any]:
         params = {name: value for name, value in request.params.items() if value is not None}
+        params = params if self._several_greedy else for_vllm(params)
         limit = params.pop("max_completion_tokens", None) or params.pop("max_tokens", None)
         params |= {self._limit: limit} if limit else {}
         params |= {"stream_options": self._stream_options} if self._stream_options else {}
@@ -126,6 +141,9 @@ class UpstreamEngine:
         said = f"{error.param} {error.message}"
         if status not in (400, 422):
             return False
+        if self._several_greedy and "greedy" in said and "n must be 1" in said:
+            self._several_greedy = False
+            return True
         if "stream_options" in said or "continuous_usage_stats" in said:
             known = self._stream_options
             self._stream_options = {"include_usage": True} if known == STREAM_OPTIONS else None

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+EXTENSIONS = frozenset(
+    {
+        *("top_k", "min_p", "repetition_penalty", "min_tokens", "stop_token_ids", "ignore_eos", "skip_special_tokens"),
+        *("include_stop_str_in_output", "structured_outputs", "chat_template_kwargs"),
+    }
+)
+"""Parameters that OpenAI's API does not have."""
 GREEDY = 1e-5
 """Below this temperature vLLM samples greedily."""
 _NO_RANDOMNESS = ("top_p", "min_p", "seed")

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, cast
 
 from app.config import Graph, Policy, check
@@ -76,6 +76,7 @@ class Gateway:
         """
         if self.in_flight >= self.policy.admit.max_in_flight:
             raise errors.overloaded()
+        prompt = replace(prompt, model=self.catalog.resolved(prompt.model))
         call = Call(
             id=f"{_kind(prompt)}-{line.number() if line else secrets.token_hex(12)}",
             who=who,

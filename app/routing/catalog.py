@@ -11,13 +11,15 @@ from decimal import Decimal
 from app.billing.costs import CostModel
 from app.billing.pricing import Price, PriceBook, PriceList
 from app.config import EMBEDDING, MODERATION, Graph, Policy, Prices, Tier
+from app.config.api import target
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCatalog:
     """What a caller may ask for, and what it costs. context: pool -> tokens; models: model id -> its pools.
 
-    costs: by pool, what its tokens cost us.
+    costs: by pool, what its tokens cost us. aliases: other names of models, and patterns of such -> names.
+    judges: names of what is no engine's.
     """
 
     tiers: Mapping[str, Tier]
@@ -27,6 +29,8 @@ class ModelCatalog:
     model_ids: Mapping[str, str]
     prices: PriceBook
     costs: Mapping[str, CostModel]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    judges: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, graph: Graph, policy: Policy) -> ModelCatalog:
@@ -43,7 +47,13 @@ class ModelCatalog:
             model_ids={name: graph.pools[name].model_id for name in used},
             prices=_prices(graph, policy),
             costs={name: _cost_model(one.model_dump(exclude_none=True)) for name, one in policy.costs.items()},
+            aliases=policy.aliases,
+            judges=frozenset(policy.judges),
         )
+
+    def resolved(self, model: str) -> str:
+        """What a name that a caller gave stands for: itself, where no alias does."""
+        return model if model in self.judges or model in self.names else target(self.aliases, model)
 
     def alone(self, tier: str, price: Prices, model_id: str, pool: str) -> ModelCatalog:
         """A catalog of one tier with one model, to be asked for by either name: what no engine answers."""

@@ -80,5 +80,5 @@ def engine(name: str, pool: Pool) -> Engine:
     if isinstance(pool, FakePool):
         return FakeEngine(**pool.options)
     if isinstance(pool, UpstreamPool):
-        return UpstreamEngine(pool.base_url, pool.upstream_model, pool.key_env)
+        return UpstreamEngine(pool.base_url, pool.upstream_model, pool.key_env, extensions=pool.extensions)
     raise ConfigError(f"pools.{name}: a vLLM pool needs Ray: start it with `penstock serve` or `serve run`")

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.api.openai.chat.request import read
 from app.api.openai.chat.tools import CustomCalls, input_of
 from app.core.events import ToolDelta
 from tests.kit import KEY, WHO, Kit, serving
@@ -104,10 +105,10 @@ def test_of_allowed_tools_only_those_reach_the_engine(kit: Kit, http: httpx.Clie
     assert "required" == sent(kit).params["tool_choice"]
 
 
-def test_many_tools_with_long_names_are_taken(kit: Kit, http: httpx.Client) -> None:
+def test_many_tools_with_long_names_are_taken() -> None:
     tools = [tool("mcp__" + "x" * 90 + str(at)) for at in range(300)]
-    assert 200 == ask(http, tools=tools).status_code
-    assert 300 == len(sent(kit).params["tools"])
+    asked, _ = read(json.dumps({"model": "small", "messages": HI, "tools": tools}).encode())
+    assert 300 == len(asked.prompt().params["tools"])
 
 
 def test_what_is_not_strict_is_as_if_nothing_had_been_said(kit: Kit, http: httpx.Client) -> None:
@@ -446,6 +447,16 @@ def test_parts_stand_in_lines_of_their_own_and_empty_ones_nowhere(kit: Kit, http
 def test_a_keys_limit_is_told_under_the_name_that_was_sent(kit: Kit, http: httpx.Client, name: str) -> None:
     kit.authenticator.keys[KEY] = replace(WHO, max_output_tokens=100)
     answer = ask(http, **{name: 1000})
+    assert name == refused(answer)
+    assert f"`{name}`" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("path", "name"), [("/v1/responses", "max_output_tokens"), ("/v1/completions", "max_tokens")])
+def test_so_it_is_in_the_other_apis(kit: Kit, http: httpx.Client, path: str, name: str, stream: bool) -> None:
+    kit.authenticator.keys[KEY] = replace(WHO, max_output_tokens=100)
+    body = {"model": "small", "input": "hi", "stream": stream} | ({"prompt": "hi"} if "completions" in path else {})
+    answer = http.post(path, json=body | {name: 1000})
     assert name == refused(answer)
     assert f"`{name}`" in answer.json()["error"]["message"]
 

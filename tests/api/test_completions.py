@@ -237,3 +237,13 @@ def test_rate_limits_and_scopes_hold_here_too() -> None:
         assert 429 == post(url, prompt=["a", "b"]).status_code
         kit.authenticator.keys[KEY] = replace(WHO, scopes=frozenset({"embeddings"}))
         assert 403 == post(url).status_code
+
+
+def test_vllms_parameters_reach_the_engine_and_what_nobody_reads_is_named(kit: Kit, url: str) -> None:
+    more = {"top_k": 3, "guided_regex": "[a-z]+", "top_p": 0, "truncate_prompt_tokens": 5}
+    body = {"model": "small", "prompt": "hi", **more}
+    answer = httpx.post(f"{url}/v1/completions", json=body, headers={"Authorization": f"Bearer {KEY}"})
+    assert 200 == answer.status_code, answer.text
+    assert "truncate_prompt_tokens" == answer.headers["x-penstock-ignored"]
+    params = kit.engines["a"].requests[-1].params
+    assert (3, {"regex": "[a-z]+"}, 0) == (params["top_k"], params["structured_outputs"], params["temperature"])

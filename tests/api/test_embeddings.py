@@ -154,8 +154,23 @@ def test_what_cannot_be_embedded_is_refused_with_its_parameter(
     assert expected == (answer.status_code, error["code"], error["param"])
 
 
-def test_token_ids_are_read_by_the_gateways_tokenizer(kit: Kit, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ids", [[64, 15140], [[64], [15140]]])
+def test_token_ids_are_refused_with_the_setting_of_the_client_that_sends_them(
+    kit: Kit, tmp_path: Path, ids: list[Any]
+) -> None:
     gateway = kit.gateway()
+    gateway.ports = replace(gateway.ports, tokenizer=vocabulary(tmp_path))
+    with serving(gateway) as url:
+        answer = post(url, input=ids)
+    assert (400, "input") == (answer.status_code, answer.json()["error"]["param"])
+    assert "check_embedding_ctx_length=False" in answer.json()["error"]["message"]
+    assert [] == kit.encoder.calls
+
+
+def test_token_ids_are_read_by_the_gateways_tokenizer_where_the_policy_says_they_are_its(
+    kit: Kit, tmp_path: Path
+) -> None:
+    gateway = kit.gateway(api={"token_ids": True})
     gateway.ports = replace(gateway.ports, tokenizer=vocabulary(tmp_path))
     with serving(gateway) as url:
         post(url, input=[WORDS["hello"], WORDS["world"]])

@@ -300,3 +300,27 @@ async def test_it_says_without_asking_that_it_cannot_go_on_with_an_answer(
 async def test_a_raw_answer_is_gone_on_with_as_any_other_text(engine: UpstreamEngine, upstream: Upstream) -> None:
     await collect(engine, replace(ask(), raw=True, resume=True))
     assert "hello" == upstream.bodies[0]["prompt"]
+
+
+async def test_several_greedy_answers_are_asked_for_as_vllm_takes_them_once_it_has_refused_them(
+    engine: UpstreamEngine, upstream: Upstream
+) -> None:
+    def answer(body: dict[str, Any]) -> Response:
+        if body["temperature"] == 0:
+            return _refuse(400, "n must be 1 when using greedy sampling, got 2.")
+        return upstream.stream(_words())
+
+    upstream.answer = answer
+    for _ in range(2):
+        await collect(engine, ask(n=2, temperature=0, max_tokens=9))
+    assert [(0, None), (1.0, 1), (1.0, 1)] == [(one["temperature"], one.get("top_k")) for one in upstream.bodies]
+
+
+@pytest.mark.parametrize("name", ["top_k", "structured_outputs", "chat_template_kwargs"])
+async def test_an_upstream_without_vllms_parameters_is_not_sent_one_and_says_so(upstream: Upstream, name: str) -> None:
+    engine = UpstreamEngine(upstream.url, "their-model", timeout=2.0, extensions=False)
+    with pytest.raises(EngineError, match=name) as refused:
+        await collect(engine, ask(**{name: 1}))
+    await engine.close()
+    assert (False, name) == (refused.value.retryable, refused.value.param)
+    assert [] == upstream.bodies

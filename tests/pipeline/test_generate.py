@@ -116,6 +116,7 @@ async def test_choices_that_had_ended_are_not_asked_for_again() -> None:
     ("name", "params"),
     [
         ("response_format", {"response_format": {"type": "json_object"}}),
+        ("structured_outputs", {"structured_outputs": {"regex": "a+"}}),
         ("tools", {"tools": [TOOL]}),
         ("logprobs", {"logprobs": True}),
     ],

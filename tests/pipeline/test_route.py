@@ -42,6 +42,7 @@ async def decided(gateway: Any, prompt: Prompt) -> tuple[str | None, Any]:
     [
         ("tools", {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}),
         ("json_schema", {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}}),
+        ("json_schema", {"structured_outputs": {"json": {"type": "object"}}}),
     ],
 )
 async def test_a_trait_raises_an_easy_prompt_to_its_tier(trait: str, params: dict[str, Any]) -> None:

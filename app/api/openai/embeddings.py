@@ -14,6 +14,7 @@ from starlette.responses import Response
 from app.api.bounds import Dimensions, EndUser, Model
 from app.api.openai.completions.request import Ids, Text, texts
 from app.api.openai.judged import JudgedAnswer
+from app.api.openai.unread import Unread
 from app.api.openai.wire import Wire
 from app.api.request import Posted, posted
 from app.api.validation import fit, load
@@ -36,6 +37,12 @@ class EmbeddingRequest(Wire):
     dimensions: Dimensions | None = None
     user: EndUser | None = None
 
+    @property
+    def has_ids(self) -> bool:
+        """Whether it sends token ids."""
+        first = self.input[0]
+        return not isinstance(first, str)
+
     def prompt(self, tokenizer: Tokenizer | None) -> Prompt:
         """The request as the stages know it: a message for each text. Raises ApiError (400), as `texts`."""
         messages = tuple(Message("user", text) for text in texts(self.input, tokenizer, "input"))
@@ -50,10 +57,15 @@ async def embeddings(request: Request) -> Response:
 
 
 async def _open(post: Posted) -> Response:
-    asked = fit(EmbeddingRequest, load(post.body))
+    data = load(post.body)
+    asked = fit(EmbeddingRequest, data)
+    api = post.gateway.policy.api
+    Unread.of(data, EmbeddingRequest).tell(post.request, api.unknown_fields)
     model_id = post.gateway.policy.embeddings.model_id
-    if asked.model not in (EMBEDDING, model_id):
+    if post.gateway.catalog.resolved(asked.model) not in (EMBEDDING, model_id):
         raise errors.model_not_found(asked.model, (EMBEDDING, model_id))
+    if asked.has_ids and not api.token_ids:
+        raise errors.foreign_token_ids("input")
     prompt = asked.prompt(post.gateway.ports.tokenizer)
     call, events = post.open(prompt)
 

@@ -11,7 +11,6 @@ from starlette.requests import Request
 from app.api.anthropic import models as anthropic
 from app.api.anthropic.dialect import speaks
 from app.api.auth import authenticate
-from app.config import EMBEDDING, MODERATION
 from app.core import errors
 from app.pipeline.gateway import Gateway
 
@@ -25,8 +24,8 @@ def _model(gateway: Gateway, name: str) -> dict[str, Any]:
 def _names(gateway: Gateway) -> list[str]:
     """Each once: a pool's model may be called like the encoder's."""
     policy = gateway.policy
-    judges = (EMBEDDING, policy.embeddings.model_id, MODERATION, policy.moderations.model_id)
-    return list(dict.fromkeys((*gateway.catalog.names, *judges)))
+    aliases = (name for name in policy.aliases if "*" not in name)
+    return list(dict.fromkeys((*gateway.catalog.names, *policy.judges, *aliases)))
 
 
 @router.get("/v1/models")
@@ -46,7 +45,7 @@ async def model(request: Request, name: str) -> Mapping[str, Any]:
         return await models(request)
     gateway: Gateway = request.app.state.gateway
     await authenticate(request, "models")
-    if name not in (names := _names(gateway)):
+    if gateway.catalog.resolved(name) not in (names := _names(gateway)):
         raise errors.model_not_found(name, names)
     if speaks(request.scope):
         return anthropic.model(gateway, name)

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from app.api.bounds import Model, Prose
 from app.api.openai.judged import JudgedAnswer
 from app.api.openai.moderation_categories import result
+from app.api.openai.unread import Unread
 from app.api.openai.wire import Wire
 from app.api.request import Posted, posted
 from app.api.validation import fit, load
@@ -63,10 +64,12 @@ async def moderations(request: Request) -> Response:
 
 
 async def _open(post: Posted) -> Response:
-    asked = fit(ModerationRequest, load(post.body))
+    data = load(post.body)
+    asked = fit(ModerationRequest, data)
     policy = post.gateway.policy
+    Unread.of(data, ModerationRequest).tell(post.request, policy.api.unknown_fields)
     model_id = policy.moderations.model_id
-    if asked.model not in (None, MODERATION, model_id):
+    if asked.model and post.gateway.catalog.resolved(asked.model) not in (MODERATION, model_id):
         raise errors.model_not_found(str(asked.model), (MODERATION, model_id))
     call, events = post.open(asked.prompt())
     thresholds = policy.moderate.thresholds

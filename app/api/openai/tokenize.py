@@ -87,6 +87,7 @@ def _contexts(post: Posted, model: str) -> list[int]:
     """How long each pool's context is that may answer for `model`. Raises ApiError (404)."""
     post.must_know(model)
     catalog = post.gateway.catalog
+    model = catalog.resolved(model)
     pools = catalog.context if model == "auto" else catalog.pools_for(model, catalog.tier_of(model))
     return [catalog.context[pool] for pool in pools]
 

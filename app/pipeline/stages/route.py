@@ -153,7 +153,8 @@ class Route:
         """What of the request asks for more than its wording tells."""
         if prompt.params.get("tools") or prompt.params.get("functions"):
             yield "tools"
-        if (prompt.params.get("response_format") or {}).get("type") == "json_schema":
+        constrained = prompt.params.get("structured_outputs") or {}
+        if (prompt.params.get("response_format") or {}).get("type") == "json_schema" or "json" in constrained:
             yield "json_schema"
         if call.prompt_tokens_low >= self._settings.long_context:
             yield "long_context"

@@ -51,7 +51,7 @@ class Extensions(Wire):
     guided_grammar: Any = None
     chat_template_kwargs: Free | None = None
 
-    def for_engine(self, template_kwargs: Collection[str]) -> dict[str, Any]:
+    def for_engine(self, template_kwargs: Collection[str] = ()) -> dict[str, Any]:
         """What was sent, under vLLM's names. template_kwargs: those of the chat template that a caller may set.
 
         Raises ApiError (400).
@@ -140,3 +140,10 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "grammar": _grammar,
     "json_object": _any_object,
 }
+
+
+def greedy(params: dict[str, Any]) -> dict[str, Any]:
+    """`top_p: 0` as temperature 0, by which engines know that the likeliest token is meant."""
+    if params.get("top_p") != 0:
+        return params
+    return {name: value for name, value in params.items() if name != "top_p"} | {"temperature": 0}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -24,7 +24,7 @@ from app.api.bounds import (
     Tokens,
 )
 from app.api.json_schema_bounds import ResponseFormat
-from app.api.openai.chat.extensions import Extensions
+from app.api.openai.chat.extensions import Extensions, greedy
 from app.api.openai.chat.history import History
 from app.api.openai.chat.tools import Choice, Tools, customs
 from app.api.openai.chat.tools import for_engine as tools_for_engine
@@ -176,10 +176,3 @@ def read(body: bytes) -> tuple[ChatRequest, Unread]:
     history = History(data.get("messages"))
     asked = fit(ChatRequest, {**data, "messages": history.read()} if "messages" in data else data)
     return asked, Unread.of(data, ChatRequest, history.left_out)
-
-
-def greedy(params: dict[str, Any]) -> dict[str, Any]:
-    """`top_p: 0` as temperature 0, by which engines know that the likeliest token is meant."""
-    if params.get("top_p") != 0:
-        return params
-    return {name: value for name, value in params.items() if name != "top_p"} | {"temperature": 0}

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from app.api.bounds import MAX_TEXT, Biases, EndUser, Model, Prose, Seed, Stop, Tokens
+from app.api.openai.chat.extensions import Extensions, greedy
+from app.api.openai.unread import Unread
 from app.api.openai.wire import StreamOptions
 from app.api.validation import fit, load
 from app.api.whose import Identified
@@ -26,8 +28,11 @@ MOST = 128
 """Choices of one request, over all its prompts."""
 
 
-class CompletionRequest(Identified):
-    """`POST /v1/completions`. Bounds are OpenAI's. prompt: text, or token ids of the gateway's tokenizer."""
+class CompletionRequest(Extensions, Identified):
+    """`POST /v1/completions`. Bounds are OpenAI's, and `Extensions` vLLM's.
+
+    prompt: text, or token ids of the gateway's tokenizer.
+    """
 
     model: Model
     prompt: Text | Ids | Annotated[list[Text] | list[Ids], Field(min_length=1, max_length=MOST)]
@@ -42,7 +47,7 @@ class CompletionRequest(Identified):
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
     seed: Seed | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     logit_bias: Biases | None = None
@@ -62,6 +67,7 @@ class CompletionRequest(Identified):
         sent["max_tokens"] = self.max_tokens or 16
         if self.logprobs is not None:
             sent |= {"logprobs": True, "top_logprobs": self.logprobs}
+        sent = greedy(sent | self.for_engine())
         given = texts(self.prompt, tokenizer)
         return [Prompt((Message("user", text),), self.model, sent, raw=True, **self.identity) for text in given]
 
@@ -85,8 +91,8 @@ def texts(given: str | Sequence[Any], tokenizer: Tokenizer | None, param: str = 
         raise errors.bad_request(f"Invalid value for '{param}': {error}.", param, "invalid_value") from None
 
 
-def read(body: bytes) -> CompletionRequest:
-    """Parse and check a request body. Raises ApiError (400)."""
+def read(body: bytes) -> tuple[CompletionRequest, Unread]:
+    """Parse and check a request body; and what of it is not read. Raises ApiError (400)."""
     data = load(body)
     if data.get("stream_options") is not None and not data.get("stream"):
         why = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
@@ -98,4 +104,4 @@ def read(body: bytes) -> CompletionRequest:
         raise errors.unsupported("best_of", "Answers are not ranked: leave `best_of` out, or ask for as many with `n`.")
     if asked.echo and asked.logprobs is not None:
         raise errors.unsupported("echo", "The prompt's own logprobs are not known: leave out `echo` or `logprobs`.")
-    return asked
+    return asked, Unread.of(data, CompletionRequest)

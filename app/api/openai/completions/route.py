@@ -23,7 +23,8 @@ async def completions(request: Request) -> Response:
 
 
 async def _open(post: Posted) -> Response:
-    asked = read(post.body)
+    asked, unread = read(post.body)
+    unread.tell(post.request, post.gateway.policy.api.unknown_fields)
     post.must_know(asked.model)
     parts = _parts(post, asked)
     if asked.stream:

@@ -21,6 +21,7 @@ from app.api.openai.responses.items import Conversation
 from app.api.openai.responses.output import Output
 from app.api.openai.responses.request import ResponsesRequest
 from app.api.openai.responses.tools import Toolbox
+from app.api.openai.responses.words import in_responses_words
 from app.api.sse import EventStream, Piece, named
 from app.api.stored.compactions import Compactions
 from app.api.stored.responses import Responses, StoredResponse
@@ -123,7 +124,7 @@ class ResponseAnswer(CallResponse):
         async for event in self.events:
             if error := ends_call(event):
                 await self.events.aclose()
-                await send_error(send, error, self.call)
+                await send_error(send, in_responses_words(error), self.call)
                 return
             if isinstance(event, Token):
                 list(output.add(event))
@@ -182,9 +183,14 @@ class ResponseStream(EventStream):
         whole = await self._draft.end(self.model)
         return body + self._event(f"response.{whole['status']}", {"response": whole})
 
+    async def refused(self, send: Send, error: ApiError) -> None:
+        """By this API's names."""
+        await super().refused(send, in_responses_words(error))
+
     def broken(self, error: ApiError) -> bytes:
         """The whole, failed."""
-        return self._event("response.failed", {"response": self._draft.body(self.model, "failed", error)})
+        body = self._draft.body(self.model, "failed", in_responses_words(error))
+        return self._event("response.failed", {"response": body})
 
     def _event(self, name: str, said: Mapping[str, Any]) -> bytes:
         self._number += 1
