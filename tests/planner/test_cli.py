@@ -177,11 +177,15 @@ def test_a_measured_profile_is_written_and_planned_with(trace: str, tmp_path: Pa
         ]
         done = CliRunner().invoke(app, ["profile", str(file), *words])
     assert done.exit_code == 0, done.output
-    assert {"smol-a", "smol-b"} == set(load(file))
+    assert {"smol-a", "smol-b"} == set(load(file).pools)
+    file.write_text(
+        json.dumps({**json.loads(file.read_text()), "judges": {"guard": {"base": 1, "per_token": 0, "at_most": 0}}})
+    )
     words = ["plan", "--trace", trace, "--config", local, "--profile", str(file), "--json", "--workers", "1"]
     planned = CliRunner().invoke(app, [*words, "--tokens", "1e7", "--users", "10"])
     assert planned.exit_code == 0, planned.output
     assert json.loads(planned.stdout)["sources"]["smol-a"].startswith("measured over HTTP")
+    assert {"guard": [1.0, 0.0, 0]} == json.loads(planned.stdout)["assumed"]["judges"]
 
 
 def test_an_engine_that_is_not_there_leaves_with_a_sentence(tmp_path: Path) -> None:
