@@ -126,7 +126,7 @@ async def compare(target: Target, profile: Profile, recorded: Sequence[Arrival],
 def profiled(target: Target, file: Path | None) -> Profile:
     """The pool's profile, from the file if it is there."""
     if file and file.exists():
-        return next(iter(load(file).values()))
+        return next(iter(load(file).pools.values()))
     found = asyncio.run(measure.measure(target, Fixed(0.0, KV_BYTES, KV_TOKENS), print))
     print(f"before the engine: {found.overhead_s * 1000:.0f} ms, {found.overhead_servers} at once")
     if file:

@@ -48,7 +48,9 @@ def plan(
 
     loaded = _loaded(config)
     try:
+        known = profiles.load(profile) if profile else profiles.Profiles(pools={})
         assumed = Assumptions(
+            judges={name: (one.base, one.per_token, one.at_most) for name, one in known.judges.items()},
             shares=_shares(shares, loaded),
             scores=_scores(scores),
             cache_hits=cache_hits,
@@ -58,9 +60,8 @@ def plan(
             gpu_hour=gpu_hour,
             seed=seed,
         )
-        known = profiles.load(profile) if profile else {}
         asked = planning.Ask(tokens, users, think, workers)
-        found = planning.plan(loaded, read(trace), assumed, asked, known)
+        found = planning.plan(loaded, read(trace), assumed, asked, known.pools)
         written = report.write(found, out) if out else []
     except (ConfigError, TraceError, profiles.ProfileError, ValueError, OSError) as error:
         output.fail(str(error))

@@ -86,16 +86,29 @@ class Profile(Strict):
         return id(self)
 
 
+class Judge(Strict):
+    """What a judge takes: base + per_token x tokens, of which it reads at most so many. Seconds."""
+
+    base: Annotated[float, Field(ge=0)]
+    per_token: Annotated[float, Field(ge=0)]
+    at_most: Annotated[int, Field(ge=0)]
+
+    def seconds(self, tokens: int) -> float:
+        """For a call of so many tokens."""
+        return self.base + self.per_token * min(tokens, self.at_most)
+
+
 class Profiles(Strict):
-    """A profile file: by pool of the config."""
+    """A profile file: by pool of the config. judges: by port, or `gateway`; those left out are as bundled."""
 
     pools: dict[str, Profile]
+    judges: dict[str, Judge] = Field(default_factory=dict)
 
 
-def load(path: Path) -> dict[str, Profile]:
-    """The profiles of a file that `penstock profile` wrote, by pool. Raises ProfileError."""
+def load(path: Path) -> Profiles:
+    """The profiles of a file that `penstock profile` wrote, or a person. Raises ProfileError."""
     try:
-        return Profiles.model_validate_json(path.read_bytes()).pools
+        return Profiles.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ProfileError(f"{path}: {error.strerror}") from error
     except ValidationError as error:

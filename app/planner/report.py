@@ -26,6 +26,22 @@ _FIRST = (
     "survive the loss of a replica without missing it."
 )
 
+_READING = """
+Routing saves what the calls would cost on the largest tier, less what the smaller tiers hold. By list price that is
+a matter of the shares alone. On GPUs of one's own it comes near only where each tier's work fills its replicas: at
+a small load the largest tier holds its least size for few calls, and the saving is small.
+
+A cached prompt token is cheaper by its discount on the bill, and free only of prefill on a GPU: decoding and the
+weights' memory stay. So prompt caching saves little where replicas are bound by decoding or by their least number.
+
+Prefill and decode apart are two fleets, each with a least size: they cost more at a small load and do not raise
+throughput. They pay where tokens must come at a strict, even pace, because one fleet would need slack to keep it.
+
+“Good” is the part of the calls within the service level, “gap” the mean time between an answer's tokens. A replica
+counts as held from the start of its cold start on. Not in the model: preemption, speculative decoding, quantised
+weights, failures of the network; and a GPU that two replicas share is taken as two halves.
+"""
+
 
 def write(plan: Plan, folder: Path) -> list[Path]:
     """Write `report.html`, `plan.json` and the charts into `folder`, which is made. Raises OSError."""
@@ -45,6 +61,8 @@ def html(plan: Plan, drawn: Mapping[str, bytes]) -> str:
     """The report, with its charts inside."""
     parts = [f"<h1>Capacity plan</h1><p>{escape(_FIRST)}</p>"]
     parts += [_table(one) for one in tables(plan) if one.rows]
+    paragraphs = "".join(f"<p>{escape(text)}</p>" for text in _READING.strip().split("\n\n"))
+    parts += [f"<h2>How to read it</h2>{paragraphs}"]
     parts += [_image(name, png) for name, png in drawn.items()]
     head = f"<meta charset=utf-8><title>Capacity plan</title><style>{_STYLE}</style>"
     return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"

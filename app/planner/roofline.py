@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field
 
 from app.config import ConfigError, Strict, choose
-from app.planner.profile import DecodePoint, PrefillPoint, Profile
+from app.planner.profile import DecodePoint, Judge, PrefillPoint, Profile
 
 DATA = Path(__file__).with_name("hardware.yaml")
 BYTES_PER_WEIGHT = 2
@@ -61,18 +61,6 @@ class Efficiency(Strict):
     decode: Positive
     parallel: Positive
     step_overhead_s: Annotated[float, Field(ge=0)]
-
-
-class Judge(Strict):
-    """What a judge takes: base + per_token x tokens, of which it reads at most so many. Seconds."""
-
-    base: Annotated[float, Field(ge=0)]
-    per_token: Annotated[float, Field(ge=0)]
-    at_most: Annotated[int, Field(ge=0)]
-
-    def seconds(self, tokens: int) -> float:
-        """For a call of so many tokens."""
-        return self.base + self.per_token * min(tokens, self.at_most)
 
 
 class Hardware(Strict):

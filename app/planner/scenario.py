@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal
 
-from app.config import Config, ConfigError, Scale, Split, UpstreamPool, VllmPool
+from app.config import Config, ConfigError, Scale, Split, UpstreamPool, VllmPool, choose
 from app.config.policy import PoolCost, Tier
 from app.planner.fleet import Autoscale, Size
-from app.planner.profile import Profile
-from app.planner.roofline import Judge, hardware, roofline
+from app.planner.profile import Judge, Profile
+from app.planner.roofline import hardware, roofline
 
 JUDGES_BEFORE = ("scrubber", "guard", "encoder")
 JUDGES = ("gateway", *JUDGES_BEFORE, "cache", "paraphrase", "complexity", "moderator")
@@ -33,6 +33,7 @@ class Assumptions:
     cache_hits: part of the calls that the semantic cache answers. prefix_share: part of a prompt that the prefix cache
     holds, for traces without block ids. kv_link: bytes a second between prefill and decode. target: the service level,
     time to first token and mean gap between tokens that a good call stays under, in seconds.
+    judges: base, per_token and at_most of those that are not as bundled (`Judge`).
     """
 
     shares: Mapping[str, float] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Assumptions:
     upstream_token_s: float = 0.015
     target_first_s: float = 2.0
     target_gap_s: float = 0.1
+    judges: Mapping[str, tuple[float, float, int]] = field(default_factory=dict)
     seed: int = 1
 
 
@@ -132,7 +134,7 @@ def scenario(config: Config, assumed: Assumptions, profiles: Mapping[str, Profil
         "as configured",
         pools,
         tuple(_tier(name, tier) for name, tier in tiers),
-        {} if measured_through(pools) else dict(_judges(config)),
+        {} if measured_through(pools) else dict(_judges(config, assumed)),
         replace(assumed, shares=_shares(assumed, dict(tiers), policy.route.drift.shares)),
         policy.route.long_context,
         long_tier,
@@ -236,8 +238,12 @@ def _shares(assumed: Assumptions, tiers: Mapping[str, Tier], configured: Mapping
     return {name: given.get(name, 0.0) / total for name in tiers}
 
 
-def _judges(config: Config) -> Any:
-    costs = hardware().judges
+def _judges(config: Config, assumed: Assumptions) -> Any:
+    costs = dict(hardware().judges)
+    for name, (base, per_token, at_most) in assumed.judges.items():
+        if name not in costs:
+            raise choose("judges", name, costs)
+        costs[name] = Judge(base=base, per_token=per_token, at_most=at_most)
     for name in JUDGES:
         port = None if name == "gateway" else config.graph.ports.get(name)
         if name != "gateway" and (port is None or STAGE_OF[name] not in config.policy.stages):

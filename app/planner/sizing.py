@@ -22,6 +22,8 @@ START_LOAD = 0.9
 WORTH = 0.002
 """More good calls that further replicas must bring, or they are taken back."""
 TRIES = 10
+MOST_REPLICAS = 1000
+"""Of a fleet of one installation: a stream that asks for more is not sized, only found too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Sized:
 
 def sized(scenario: Scenario, trace: Sequence[Arrival], tokens_per_day: float | None = None) -> Sized:
     """The scenario with as few fixed replicas as keep the service level on this trace."""
-    replicas = {name: ceil(busy / START_LOAD) for name, busy in work(scenario, trace).items()}
+    replicas = {name: min(ceil(busy / START_LOAD), MOST_REPLICAS) for name, busy in work(scenario, trace).items()}
     search = _Search(replicas)
     for _ in range(TRIES):
         run = simulate(scenario.fixed(search.replicas), trace)
@@ -108,6 +110,8 @@ def work(scenario: Scenario, trace: Sequence[Arrival]) -> dict[str, float]:
             continue
         tier = tier_of(scenario, one, luck.tier)
         pool = scenario.pools[order(tier.pools, luck.pool)[0]]
+        if one.tokens > pool.max_context:
+            continue
         for name, spent in _seconds(pool, one, scenario.assumed.prefix_share).items():
             seconds[name] += spent
     span = load(trace).span_s

@@ -125,7 +125,9 @@ def _assumed(plan: Plan) -> Table:
 
 def _plain(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {share:.3g}" for name, share in value.items())
+        return ", ".join(
+            f"{name} {share:.3g}" if isinstance(share, float) else f"{name} {share}" for name, share in value.items()
+        )
     return f"{len(value)} scores" if isinstance(value, tuple) else str(value)
 
 

@@ -74,7 +74,7 @@ def test_the_charts_are_pictures_and_lie_beside_it(reported: tuple[str, Path]) -
 
 
 def test_the_terminal_shows_every_table_of_the_report(reported: tuple[str, Path]) -> None:
-    titles = re.findall(r"<h2>(.*?)</h2>", (reported[1] / "report.html").read_text())
+    titles = re.findall(r"<h2>(.*?)</h2><table>", (reported[1] / "report.html").read_text())
     assert len(titles) > 10
     words = " ".join(reported[0].split())
     assert all(" ".join(title.replace("&#x27;", "'").split()) in words for title in titles)
@@ -105,6 +105,34 @@ def test_a_plan_is_the_same_with_one_worker_and_with_two() -> None:
     one, two = (plan(config, calls, Assumptions(), Ask(1e7, 50, workers=count), {}) for count in (1, 2))
     assert one.answers == two.answers
     assert {ON, ALL_OFF} <= {answer.label for answer in one.answers}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"timestamp": 0, "input_length": 500, "output_length": 20, "hash_ids": [0]}],
+        [{"timestamp": 0, "input_length": 500, "output_length": 20, "hash_ids": [0]}] * 30,
+        [{"timestamp": 27 * n, "input_length": 1100, "output_length": n, "hash_ids": [0, n % 3, n]} for n in range(60)],
+        [{"timestamp": 0, "input_length": 10**7, "output_length": 1}] * 3,
+    ],
+    ids=["one call", "all at once", "shared blocks", "longer than any pool holds"],
+)
+def test_every_trace_can_be_planned_for(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "trace.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    words = [
+        "plan",
+        "--trace",
+        str(tmp_path / "trace.jsonl"),
+        "--config",
+        GPU,
+        "--workers",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "report.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -149,11 +177,15 @@ def test_a_measured_profile_is_written_and_planned_with(trace: str, tmp_path: Pa
         ]
         done = CliRunner().invoke(app, ["profile", str(file), *words])
     assert done.exit_code == 0, done.output
-    assert {"smol-a", "smol-b"} == set(load(file))
+    assert {"smol-a", "smol-b"} == set(load(file).pools)
+    file.write_text(
+        json.dumps({**json.loads(file.read_text()), "judges": {"guard": {"base": 1, "per_token": 0, "at_most": 0}}})
+    )
     words = ["plan", "--trace", trace, "--config", local, "--profile", str(file), "--json", "--workers", "1"]
     planned = CliRunner().invoke(app, [*words, "--tokens", "1e7", "--users", "10"])
     assert planned.exit_code == 0, planned.output
     assert json.loads(planned.stdout)["sources"]["smol-a"].startswith("measured over HTTP")
+    assert {"guard": [1.0, 0.0, 0]} == json.loads(planned.stdout)["assumed"]["judges"]
 
 
 def test_an_engine_that_is_not_there_leaves_with_a_sentence(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_points_out_of_order_are_refused() -> None:
 
 def test_a_saved_profile_is_loaded_as_it_was(tmp_path: Path) -> None:
     save(tmp_path / "p.json", {"a": profile()})
-    again = load(tmp_path / "p.json")["a"]
+    again = load(tmp_path / "p.json").pools["a"]
     assert isinstance(again, Profile)
     assert profile().model_dump() == again.model_dump()
 
@@ -95,6 +95,15 @@ def test_a_pool_that_nothing_is_known_of_names_the_command_that_measures_it() ->
     with pytest.raises(ConfigError, match="penstock profile FILE --pool mine"):
         profile_of("mine", unknown, {})
     assert "measured by me" == profile_of("mine", unknown, {"mine": profile(source="measured by me")}).source
+
+
+def test_a_judge_that_is_not_as_bundled_takes_what_it_is_said_to_and_one_unknown_is_refused() -> None:
+    config = load_file(ROOT / "configs" / "gpu.yaml")
+    told = scenario(config, Assumptions(judges={"guard": (0.5, 0.001, 100)})).judges
+    assert pytest.approx(0.6) == told["guard"].cost.seconds(5000)
+    assert told["scrubber"] == scenario(config, Assumptions()).judges["scrubber"]
+    with pytest.raises(ConfigError, match="judges: `oracle` is not known: choose from"):
+        scenario(config, Assumptions(judges={"oracle": (0.5, 0.0, 0)}))
 
 
 def test_judges_are_not_counted_again_where_the_profile_was_measured_behind_them() -> None:

@@ -47,6 +47,30 @@ def test_split_pools_do_not_let_a_prompt_hold_up_tokens() -> None:
     assert pytest.approx(alone.whole_s) == next(row for row in rows if row.output_tokens == 100).whole_s
 
 
+def test_the_first_token_of_a_split_pool_waits_for_its_prompts_keys_and_values() -> None:
+    """100 tokens of 1,000 bytes over 1 MB/s: 0.1 s, after 0.1 s of reading and before a step of 10 ms."""
+    slow_link = graph(pool(prefill=Size(1)), assumed=replace(SURE, kv_link=1e6))
+    assert pytest.approx(0.21) == simulate(slow_link, [Arrival(0.0, 100, 5)]).rows[0].first_s
+
+
+def test_an_answer_that_has_ended_is_no_context_of_the_next_one() -> None:
+    reading = graph(pool(profile=profile(kv_read_s=1e-5)))
+    first, second = simulate(reading, [Arrival(0.0, 100, 50), Arrival(10.0, 100, 50)]).rows
+    assert pytest.approx(first.whole_s) == second.whole_s
+    assert first.whole_s > 0.1 + 49 * (0.01 + 100 * 1e-5)
+
+
+def test_of_two_replicas_the_less_busy_one_gets_the_call() -> None:
+    one_at_a_time = graph(pool(size=Size(2), profile=profile(max_batch=1)))
+    rows = simulate(one_at_a_time, [Arrival(0.0, 100, 3000), *(Arrival(1.0 + n, 100, 1) for n in range(20))]).rows
+    assert all(row.first_s == pytest.approx(0.1) for row in rows)
+
+
+def test_a_call_that_has_ended_makes_room_at_the_gateway() -> None:
+    rows = simulate(graph(max_in_flight=1), [Arrival(float(n), 100, 5) for n in range(10)]).rows
+    assert {"answered"} == {row.how for row in rows}
+
+
 def test_the_kv_cache_bounds_the_answers_at_once() -> None:
     small = graph(pool(profile=profile(kv_tokens=250)))
     rows = simulate(small, [Arrival(0.0, 100, 100), Arrival(0.0, 100, 100)]).rows
