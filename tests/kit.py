@@ -51,6 +51,10 @@ def limited(who: Principal = WHO, **amounts: int) -> Principal:
 PRICE = {"input": "1", "cached_input": "0.5", "output": "2"}
 
 
+WINDOW = 8192
+"""Tokens that each pool holds."""
+
+
 def policy(**changes: Any) -> Policy:
     """Two tiers over two fake pools; the moderator's labels are the fake's. Keys by their old names are taken too."""
     base: dict[str, Any] = {
@@ -67,7 +71,7 @@ def graph(**changes: Any) -> Graph:
     """Every port fake and inline."""
     fake = {"adapter": "fake", "placement": "inline"}
     ports = ("encoder", "scrubber", "guard", "complexity", "moderator", "cache")
-    pools = {"a": {"kind": "fake", "model_id": "model-a"}, "b": {"kind": "fake", "model_id": "model-b"}}
+    pools = {name: {"kind": "fake", "model_id": f"model-{name}", "max_context": WINDOW} for name in "ab"}
     return Graph.model_validate({**dict.fromkeys(ports, fake), "pools": pools, **changes})
 
 
