@@ -115,7 +115,11 @@ class Admit:
 def denied(answer: Denied, tokens: int) -> ApiError:
     """The client's error for the ledger's no. tokens: what the call asked for."""
     if answer.reason == "budget":
-        return errors.quota_exceeded(answer.owner.partition(":")[0] or "tenant")
+        whose = answer.owner.partition(":")[0] or "tenant"
+        if answer.retry_after <= 0:
+            return errors.quota_exceeded(whose)
+        held = f"the budget of this {whose}, which other calls on their way hold"
+        return errors.rate_limited(held, math.ceil(answer.retry_after))
     limit = answer.limit
     if limit is None:  # a reservation that expired: the call is far past its deadline
         return errors.overloaded()
