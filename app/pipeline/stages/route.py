@@ -12,7 +12,9 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from decimal import Decimal
 
+from app.billing.pricing import worst_case
 from app.config import Tier
 from app.config.route import Route as Settings
 from app.config.route import Trait
@@ -168,16 +170,26 @@ class Route:
                 log.info("routing is back on target: %s", live)
 
     async def _narrow(self, call: Call, tier: str) -> Denied | None:
-        """Count the call against the limits of its tier, where there are any."""
+        """Count the call against the limits of its tier, where there are any, and hold no more than it can cost there."""
         names = frozenset({tier, *{self._catalog.model_ids[pool] for pool in self._catalog.tiers[tier].pools}})
         held = call.reservation
-        if held is None or not any(limit.model in names for limit in call.who.limits):
+        if held is None:
             return None
-        answer = await self._ledger.narrow(call.who, call.id, held.tokens, held.cost, names)
+        cost = min(held.cost, self._worst(call, tier))
+        if cost == held.cost and not any(limit.model in names for limit in call.who.limits):
+            return None
+        answer = await self._ledger.narrow(call.who, call.id, held.tokens, cost, names)
         if isinstance(answer, Denied):
             return answer
         call.reservation = answer
         return None
+
+    def _worst(self, call: Call, tier: str) -> Decimal:
+        """The most that the call can cost in this tier."""
+        prices = self._catalog.prices.worst(call.who.price_list, [tier])
+        prompt, completion = call.prompt_tokens_high, call.max_completion * call.choices
+        worst = (worst_case(price, prompt, completion, batch=call.batch) for price in prices)
+        return max(worst, default=Decimal(0))
 
     def _resident(self, pool: str, call: Call) -> bool:
         return call.who.regions is None or self._catalog.regions[pool] in call.who.regions
