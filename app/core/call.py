@@ -91,6 +91,7 @@ class Call:
     messages: tuple[Message, ...] = ()
     seen: tuple[Message, ...] = ()
     question: str = ""
+    prompt_chars: int = 0
     prompt_tokens_low: int = 0
     prompt_tokens_high: int = 0
     max_completion: int = 0

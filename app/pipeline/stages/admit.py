@@ -56,7 +56,9 @@ class Admit:
         longest_context = self._longest(prompt)
         if longest_context and (least := least_tokens(prompt)) > longest_context:
             return self._deny(call, "context_length", errors.context_length(longest_context, least))
-        counts = await self._counted(read_texts(prompt))
+        texts = read_texts(prompt)
+        counts = await self._counted(texts)
+        call.prompt_chars = sum(map(len, texts))
         call.prompt_tokens_low = sum(counts)
         call.prompt_tokens_high = call.prompt_tokens_low + overhead(prompt, counts)
         call.model, call.choices = prompt.model, prompt.choices
