@@ -95,6 +95,7 @@ class Call:
     seen: tuple[Message, ...] = ()
     tools: frozenset[str] = frozenset()
     question: str = ""
+    prompt_chars: int = 0
     prompt_tokens_low: int = 0
     prompt_tokens_high: int = 0
     max_completion: int = 0

@@ -361,7 +361,8 @@ class Reservation:
 @dataclass(frozen=True, slots=True)
 class Denied:
     """The ledger's no. reason: requests | tokens | concurrent | budget. retry_after: seconds (0 where waiting is
-    useless). limit: the limit that was reached; owner: the account whose budget it was.
+    useless; above it for a budget that calls on their way hold, and of which enough may come back). limit: the limit
+    that was reached; owner: the account whose budget it was.
     """
 
     reason: str

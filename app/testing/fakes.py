@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from app.billing import rate_limits
+from app.billing.ledger.decisions import RESERVED_WAIT
 from app.billing.ledger.outbox import Direct
 from app.billing.rate_limits import Bucket
 from app.cache.faiss.keys import belonging, one_blank, tenant_of
@@ -538,7 +539,9 @@ class FakeLedger:
         more = cost - kept.reservation.cost
         fewer = kept.reservation.id in self.held and more <= 0
         if not fewer and self.balances.get(who.tenant, more) < more:
-            return Denied("budget", 0.0, windows, owner=f"tenant:{who.tenant}")
+            others = [one.reservation.cost for one in self.held.values() if one.who.tenant == who.tenant]
+            wait = RESERVED_WAIT if self.balances[who.tenant] + sum(others) >= cost else 0.0
+            return Denied("budget", wait, windows, owner=f"tenant:{who.tenant}")
         self._move(who.tenant, -more)
         for limit in asked:
             kept.taken[limit] = {"requests": 1, "tokens": tokens, "concurrent": 0}[limit.kind]

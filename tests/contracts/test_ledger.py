@@ -206,8 +206,17 @@ async def test_the_budget_counts_what_is_reserved(world: World) -> None:
     who = await world.caller(tenant=Terms(budget=TWO))
     await world.reserved(who, "a", cost="1.5")
     no = await world.denied(who, "b", cost="0.500000001")
-    assert (no.reason, no.retry_after, no.owner) == ("budget", 0.0, "tenant:acme")
+    assert (no.reason, no.owner) == ("budget", "tenant:acme")
     await world.reserved(who, "c", cost="0.5")
+
+
+async def test_a_budget_that_is_only_reserved_is_worth_waiting_for_and_a_spent_one_is_not(world: World) -> None:
+    who = await world.caller(tenant=Terms(budget=TWO))
+    await world.reserved(who, "a", cost="1.5")
+    assert (await world.denied(who, "b", cost="1")).retry_after > 0
+    assert (await world.denied(who, "b", cost="2.1")).retry_after == 0
+    await world.settle(who, "a", cost="1.5")
+    assert (await world.denied(who, "b", cost="1")).retry_after == 0
 
 
 async def test_a_call_denied_for_its_cost_takes_no_request_token_or_place_of_any_level(world: World) -> None:

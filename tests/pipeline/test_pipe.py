@@ -286,6 +286,23 @@ async def test_a_denied_call_is_refused_with_when_to_come_back() -> None:
     assert refusal.error.retry_after >= 1
 
 
+async def test_a_budget_that_calls_on_their_way_hold_is_a_rate_limit_and_a_spent_one_is_not() -> None:
+    kit = Kit(ledger=FakeLedger({"acme": Decimal("0.003")}))
+    gateway, told = kit.gateway(), []
+    held, events = gateway.open(WHO, ask("hi", model="small"))
+    first = await anext(events)
+    for _ in range(2):
+        _, answer = await run(gateway, ask("hi", model="small"))
+        (refusal,) = answer
+        assert isinstance(refusal, Refusal)
+        told.append((refusal.error.status, refusal.error.code, refusal.error.retry_after is not None))
+        await events.aclose()
+        kit.ledger.balances["acme"] = Decimal("0.001")
+    assert held.reservation is not None
+    assert not isinstance(first, Refusal)
+    assert told == [(429, "rate_limit_exceeded", True), (429, "insufficient_quota", False)]
+
+
 @pytest.mark.parametrize("off", [("scrub", "restore"), ("guard",), ("recall", "remember"), ("moderate",)])
 async def test_a_stage_left_out_does_nothing_and_needs_nothing(off: tuple[str, ...]) -> None:
     broken = RuntimeError("must not be asked")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 
 from app.config import ConfigError, parse_policy
-from app.core.events import Message, Prompt
+from app.core.events import Message, Prompt, Token
 from app.core.ports import PortError
-from app.testing.fakes import FakeEncoder
-from tests.kit import KEY, WHO, Kit, ask, collect, policy, run, serving
+from app.testing.fakes import FakeEncoder, FakeLedger
+from tests.kit import KEY, PRICE, WHO, Kit, ask, collect, policy, run, serving
 
 TIERS = {
     name: {"min_complexity": above, "pools": {"a": 1}, "price": {"input": 1, "cached_input": 1, "output": 1}}
@@ -161,3 +162,19 @@ def test_a_rule_for_what_there_is_not_is_refused(route: dict[str, Any], fault: s
     document = policy().model_dump(mode="json", exclude_none=True) | {"route": route}
     with pytest.raises(ConfigError, match=fault):
         parse_policy(document)
+
+
+async def test_a_routed_call_holds_no_more_than_its_tier_can_cost() -> None:
+    kit = Kit(ledger=FakeLedger({"acme": Decimal(1)}))
+    dear = {"input": "100", "cached_input": "100", "output": "200"}
+    tiers = {
+        "small": {"min_complexity": 0, "pools": {"a": 1}, "price": PRICE},
+        "large": {"min_complexity": 0.5, "pools": {"b": 1}, "price": dear},
+    }
+    call, events = kit.gateway(tiers=tiers).open(WHO, ask("hi"))
+    async for event in events:
+        if isinstance(event, Token):
+            break
+    assert (call.tier, call.reservation and call.reservation.cost < Decimal("0.01")) == ("small", True)
+    assert kit.ledger.balances["acme"] > Decimal("0.99")
+    await events.aclose()

@@ -103,6 +103,10 @@ class Account:
         """Whether the budget has room for `cost` more beside all that is spent and reserved."""
         return self.budget is None or self.period_spent + self.reserved + cost <= self.budget
 
+    def frees(self, cost: int) -> bool:
+        """Whether it has room for `cost` once what is reserved comes back."""
+        return self.budget is None or self.period_spent + cost <= self.budget
+
     def reserve(self, cost: int) -> None:
         """Set so much more aside; a negative cost releases."""
         self.reserved += cost

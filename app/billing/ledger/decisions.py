@@ -18,6 +18,9 @@ from app.billing.rate_limits import Bucket
 from app.core.ports import AbusePolicy, Denied, Limit, Notice, Principal, Reservation, UsageRow, Window
 from app.db.schema import from_nano, to_nano
 
+RESERVED_WAIT = 2.0
+"""Seconds after which to try again where calls on their way hold a budget: about as long as a short one takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
@@ -115,7 +118,8 @@ class LedgerTransaction:
         accounts = [self.accounts.get(owner) for owner in op.owners]
         for owner, account in zip(op.owners, accounts, strict=True):
             if account is None or not (fewer or account.has(more)):
-                return Denied("budget", 0.0, self._windows(op.who), owner=owner)
+                wait = RESERVED_WAIT if account and account.frees(op.cost) else 0.0
+                return Denied("budget", wait, self._windows(op.who), owner=owner)
         for account in accounts:
             account.reserve(more)  # type: ignore[union-attr]  # every one of them has room
         return self._hold(op, old, taken, hold)

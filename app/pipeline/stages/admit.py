@@ -57,7 +57,9 @@ class Admit:
         longest_context = self._longest(prompt)
         if longest_context and (least := least_tokens(prompt)) > longest_context:
             return self._deny(call, "context_length", errors.context_length(longest_context, least))
-        counts = await self._counted(read_texts(prompt))
+        texts = read_texts(prompt)
+        counts = await self._counted(texts)
+        call.prompt_chars = sum(map(len, texts))
         call.prompt_tokens_low = sum(counts)
         call.prompt_tokens_high = call.prompt_tokens_low + overhead(prompt, counts)
         call.model, call.choices = prompt.model, prompt.choices
@@ -131,7 +133,11 @@ def _lowered(call: Call, prompt: Prompt) -> Prompt:
 def denied(answer: Denied, tokens: int) -> ApiError:
     """The client's error for the ledger's no. tokens: what the call asked for."""
     if answer.reason == "budget":
-        return errors.quota_exceeded(answer.owner.partition(":")[0] or "tenant")
+        whose = answer.owner.partition(":")[0] or "tenant"
+        if answer.retry_after <= 0:
+            return errors.quota_exceeded(whose)
+        held = f"the budget of this {whose}, which other calls on their way hold"
+        return errors.rate_limited(held, math.ceil(answer.retry_after))
     limit = answer.limit
     if limit is None:  # a reservation that expired: the call is far past its deadline
         return errors.overloaded()

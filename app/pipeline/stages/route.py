@@ -12,7 +12,9 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from decimal import Decimal
 
+from app.billing.pricing import worst_case
 from app.config import Tier
 from app.config.route import Route as Settings
 from app.config.route import Trait
@@ -24,6 +26,7 @@ from app.core.events import Prompt, Refusal
 from app.core.ports import Complexity, Denied, Encoder, Ledger, PortError
 from app.core.stage import Events
 from app.pipeline.assembly import Assembly
+from app.pipeline.outgrown import Outgrown
 from app.pipeline.stages.admit import denied
 from app.routing.catalog import Health, ModelCatalog, order_pools, tier_for
 from app.routing.drift import Drift
@@ -47,7 +50,10 @@ class Route:
         ledger: Ledger,
         settings: Settings | None = None,
         rng: random.Random | None = None,
+        outgrown: Outgrown | None = None,
     ) -> None:
+        """outgrown: None where a prompt reaches this stage as it was admitted."""
+        self._outgrown = outgrown
         self._encoder = encoder
         self._complexity = complexity
         self._catalog = catalog
@@ -61,7 +67,15 @@ class Route:
     @classmethod
     def of(cls, parts: Assembly) -> Route:
         ports, settings = parts.ports, parts.policy.route
-        return cls(ports.encoder, ports.complexity, parts.catalog, parts.health, ledger=ports.ledger, settings=settings)
+        return cls(
+            ports.encoder,
+            ports.complexity,
+            parts.catalog,
+            parts.health,
+            ledger=ports.ledger,
+            settings=settings,
+            outgrown=Outgrown(ports.ledger, parts.catalog, ports.count),
+        )
 
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Embed the raw question early, when the score will be needed, and look where the conversation was."""
@@ -93,6 +107,8 @@ class Route:
         if not any(fitting):
             limit = max(self._catalog.context[p] for group in at_home for p in group)
             return errors.context_length(limit, call.prompt_tokens_low)
+        if self._outgrown and (more := await self._outgrown.reserve(call, prompt)):
+            return denied(more, call.prompt_tokens_high)
         call.plan = order_pools(fitting, self._health, self._rng)
         call.decisions.route = replace(call.decisions.route or RouteDecision(), tier=call.tier, pools=call.plan)
         return None
@@ -169,16 +185,26 @@ class Route:
                 log.info("routing is back on target: %s", live)
 
     async def _narrow(self, call: Call, tier: str) -> Denied | None:
-        """Count the call against the limits of its tier, where there are any."""
+        """Count the call against its tier's limits, where there are any, and hold no more than it can cost there."""
         names = frozenset({tier, *{self._catalog.model_ids[pool] for pool in self._catalog.tiers[tier].pools}})
         held = call.reservation
-        if held is None or not any(limit.model in names for limit in call.who.limits):
+        if held is None:
             return None
-        answer = await self._ledger.narrow(call.who, call.id, held.tokens, held.cost, names)
+        cost = min(held.cost, self._worst(call, tier))
+        if cost == held.cost and not any(limit.model in names for limit in call.who.limits):
+            return None
+        answer = await self._ledger.narrow(call.who, call.id, held.tokens, cost, names)
         if isinstance(answer, Denied):
             return answer
         call.reservation = answer
         return None
+
+    def _worst(self, call: Call, tier: str) -> Decimal:
+        """The most that the call can cost in this tier."""
+        prices = self._catalog.prices.worst(call.who.price_list, [tier])
+        prompt, completion = call.prompt_tokens_high, call.max_completion * call.choices
+        worst = (worst_case(price, prompt, completion, batch=call.batch) for price in prices)
+        return max(worst, default=Decimal(0))
 
     def _resident(self, pool: str, call: Call) -> bool:
         return call.who.regions is None or self._catalog.regions[pool] in call.who.regions
