@@ -36,14 +36,14 @@ class Posted:
         if not self.gateway.catalog.tiers_of(self.gateway.catalog.resolved(model)):
             raise errors.model_not_found(model, self.gateway.catalog.names)
 
-    def open(self, prompt: Prompt, *, screen: str | None = None) -> tuple[Call, Events]:
+    def open(self, prompt: Prompt, *, screen: str | None = None, shared: bool = True) -> tuple[Call, Events]:
         """A call in the caller's name. `Cache-Control: no-cache` skips the lookup, `no-store` the storing.
 
-        screen: as Call.screen. Raises ApiError (503).
+        screen: as Call.screen. shared: whether its answer may be another's. Raises ApiError (503).
         """
         if self.gateway.policy.generate.clamp:
             prompt = replace(prompt, clamps=True)
-        caching = self.request.headers.get("cache-control", "")
+        caching = self.request.headers.get("cache-control", "") if shared else "no-cache, no-store"
         return self.gateway.open(
             self.who,
             prompt,

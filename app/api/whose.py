@@ -15,7 +15,9 @@ from pydantic import ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from app.api.openai.wire import Wire
 
-NOT_IDENTITY = frozenset({"model", "stream", "stream_options", "store", "previous_response_id", "service_tier"})
+NOT_IDENTITY = frozenset(
+    {"model", "stream", "stream_options", "background", "store", "previous_response_id", "service_tier"}
+)
 """Fields that change nothing in an answer, or stand in the Prompt in their own right."""
 TRACING = frozenset({"trace_id", "request_id", "span_id", "trace", "timestamp", "prompt_version"})
 """Keys of `metadata` that differ from call to call and name nobody."""

@@ -549,6 +549,13 @@ def test_a_compaction_is_opened_without_a_database_by_the_process_that_made_it(k
         good(post(bare, input=[compacted(bare), GO]))
 
 
+def test_a_summary_is_made_anew_for_each_conversation_and_never_shared(kit: Kit) -> None:
+    with serving(kit.gateway()) as cached:
+        for _ in range(2):
+            assert "bypass" == post(cached, path="/compact", input=LONG).headers["x-penstock-cache"]
+    assert 2 == len(kit.engines["a"].requests)
+
+
 def test_the_official_client_sums_a_conversation_up(url: str) -> None:
     client = openai.OpenAI(api_key=KEY, base_url=f"{url}/v1", max_retries=0)
     items: Any = LONG

@@ -168,7 +168,7 @@ def test_the_name_is_planted_in_many_places_and_found_where_nobody_hides_it(kit:
 AFTER = [{"role": "assistant", "content": "Fine"}, {"role": "user", "content": "Go on"}]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(PLACES), text=SPOKEN)
 def test_no_name_in_any_item_reaches_the_engine(
     kit: Kit, url: str, place: tuple[list[dict[str, Any]], tuple[Any, ...]], text: str
@@ -181,7 +181,7 @@ def test_no_name_in_any_item_reaches_the_engine(
 TOOL_PLACES = [(at, path) for at, tool in enumerate(TOOLS) for path in strings(tool)]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(TOOL_PLACES), text=SPOKEN)
 def test_no_name_in_any_tool_reaches_the_engine(
     kit: Kit, url: str, place: tuple[int, tuple[Any, ...]], text: str

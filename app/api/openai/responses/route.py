@@ -147,7 +147,7 @@ async def _begun(post: Posted, asked: ResponsesRequest, conversation: Conversati
         prompt = box.offered(prompt, asked.tool_choice, parallel=asked.parallel_tool_calls)
     if asked.truncation == "auto" or conversation.compacts:
         prompt = await shortened(prompt, post.gateway, post.who)
-    call, events = post.open(prompt)
+    call, events = post.open(prompt, shared=not conversation.compacts)
     state = post.request.app.state
     return call, events, Draft(asked, call, conversation, box, state.responses, state.compactions)
 
