@@ -16,8 +16,10 @@ _CARD = (
 )
 _SSN = r"ssn|social sec|social insurance|s\.s\.n|socials?\b|tax ?payer id|itin"
 _SPREAD = r"(?<![\w.])\d(?:[ .\-_/]{0,2}\d){%d,%d}(?![\w])"
-_PASSPORT = r"passports?|passeport|reisepass|pasaporte|passaporto|paszport|paspoort|"
-r"\u043f\u0430\u0441\u043f\u043e\u0440\u0442"
+_PASSPORT = (
+    r"passports?|passeport|reisepass|pasaporte|passaporto|paszport|paspoort|"
+    r"\u043f\u0430\u0441\u043f\u043e\u0440\u0442"
+)
 _ID = r"(?=[A-Z0-9-]{0,12}\d)[A-Z0-9](?:[A-Z0-9-]{4,14})[A-Z0-9]"
 _NAME = r"[^\W\d_][^\W\d_'\u2019.-]{0,24}(?:[ '\u2019-][^\W\d_][^\W\d_'\u2019.-]{0,24}){0,3}\.?"
 _PERSONAL = (
@@ -29,8 +31,10 @@ _PERSONAL = (
     r"vorname|nom|pr\u00e9nom|cognome"
 )
 _AT = r"[ ]?(?:\((?:at|@|\u00e4t)\)|\[(?:at|@|\u00e4t)\]|\{(?:at|@)\}|<at>|_at_|-at-|[ ]at[ ]|[ ]@[ ]?|@[ ])[ ]?"
-_DOT = r"(?:\.|[ ]?(?:\((?:dot|punkt|\.)\)|\[(?:dot|punkt|\.)\]|\{dot\}|<dot>|_dot_|[ ](?:dot|punkt|point|"
-r"punto)[ ])[ ]?)"
+_DOT = (
+    r"(?:\.|[ ]?(?:\((?:dot|punkt|\.)\)|\[(?:dot|punkt|\.)\]|\{dot\}|<dot>|_dot_|[ ](?:dot|punkt|point|"
+    r"punto)[ ])[ ]?)"
+)
 _CAPITALS = r"[A-Z\u00c0-\u00de][\w'\u2019-]{1,24}(?: [A-Z\u00c0-\u00de][\w'\u2019-]{0,24}\.?){0,2}"
 _RELATIONS = (
     r"landlord|landlady|boss|manager|colleague|co-?worker|neighbou?r|friend|wife|husband|partner|girlfriend|boyfriend|"
