@@ -83,7 +83,9 @@ class Scrub(Strict):
 
     mode: `placeholder` (`<PERSON_1>`, put back in the answer), `redact` (`<PERSON>`), `hash` (`<PERSON_a1b2c3d4>`, the
     same in every call of a tenant), `synthetic` (a stand-in of the same kind, put back in the answer) or `block` (the
-    call is refused). tools: whether tools and JSON schemas are scrubbed too.
+    call is refused). tools: whether tools and JSON schemas are scrubbed too. names: people's names are hidden `always`,
+    `never`, or where they are `private`: everywhere but in short questions about a subject (`How did Marie Curie die?`)
+    without contact data, possessives, roles, letters, records or chats.
     A tenant's `safety` stands over mode and types.
     """
 
@@ -91,6 +93,7 @@ class Scrub(Strict):
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     mode: Hiding = "placeholder"
     tools: bool = True
+    names: Literal["always", "private", "never"] = "private"
 
 
 class Restore(Strict):

@@ -79,12 +79,12 @@ async def test_a_hash_is_the_same_in_every_call_of_a_tenant_and_no_other_tenants
     texts = []
     for tenant, text in [
         ("acme", "Ada Lovelace left"),
-        ("acme", "Who is Ada Lovelace?"),
+        ("acme", "Ada Lovelace came"),
         ("globex", "Ada Lovelace left"),
     ]:
         _, events = gateway.open(by(tenant), ask(text))
         await collect(events)
-        texts.append(next(word for word in seen(made)[-1].split() if "PERSON" in word).rstrip("?"))
+        texts.append(next(word for word in seen(made)[-1].split() if "PERSON" in word))
     assert texts[0] == texts[1] != texts[2]
 
 

@@ -31,6 +31,8 @@ from app.privacy import spans
 from app.privacy.presidio import false_positives, normalize, patterns, phones
 from app.privacy.presidio.scrubber import pieces as scrubbed_pieces
 from app.privacy.presidio.scrubber import resolve_overlaps
+from app.privacy.presidio.secrets import SECRETS
+from app.privacy.presidio.worded import WORDED
 from app.privacy.views import batches, view
 from app.routing.features import shape
 from app.routing.stickiness import Turns
@@ -169,7 +171,7 @@ def overlapping(text: str) -> list[Span]:
 
 
 def found(text: str) -> list[Any]:
-    return [match for rule in patterns.RULES for match in patterns._matches(rule, text)]
+    return [match for rule in (*patterns.RULES, *SECRETS, *WORDED) for match in patterns._matches(rule, text)]
 
 
 READERS: dict[str, Callable[[str], Any]] = {

@@ -24,6 +24,7 @@ from app.core.stage import Events
 from app.core.vault import Vault
 from app.pipeline.assembly import Assembly
 from app.privacy.pseudonyms import Hashed, Redacted, Surrogates
+from app.privacy.public_names import NAMES, public
 from app.privacy.schemas import widened
 from app.privacy.spans import Wanted, chosen
 from app.privacy.views import View, batches, view
@@ -87,6 +88,8 @@ class Scrub:
             found: list[Scanned] = await call.finished(self.name)
         views = [one for _, one, _ in found]
         kept = chosen([one.text for one in views], [spans for _, _, spans in found], self._wanted(call))
+        if self._public(prompt, views, kept):
+            kept = [[span for span in spans if span.type not in NAMES] for spans in kept]
         types = Counter(span.type for spans in kept for span in spans)
         mode = call.who.safety.personal or self._settings.mode
         call.decisions.scrub = ScrubDecision(types, mode if types else None)
@@ -100,6 +103,13 @@ class Scrub:
             call.vault.guard(KnownLinks(hidden))
         made = replaced(prompt, _identified(call.vault, new))
         return replace(made, params=widened(made.params, tuple(call.vault.originals)))
+
+    def _public(self, prompt: Prompt, views: Sequence[View], kept: Sequence[Sequence[Span]]) -> bool:
+        """Whether the names of this conversation stay as they are."""
+        if self._settings.names != "private":
+            return self._settings.names == "never"
+        named = [one.raw for one, spans in zip(views, kept, strict=True) if any(span.type in NAMES for span in spans)]
+        return bool(named) and public(prompt.messages, named, {span.type for spans in kept for span in spans})
 
     def _hidden(
         self, call: Call, mode: Hiding, views: Sequence[View], kept: Sequence[Sequence[Span]]

@@ -128,14 +128,16 @@ class Cards(PatternRecognizer):  # type: ignore[misc]
     RANGES = r"(?:[3-6]\d{3}|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720|2014|2149|2131|1800)"
 
     LENGTHS = re.compile(
-        r"4(?:\d{12}|\d{15}|\d{18})|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}|5[1-5]\d{14}|2[2-7]\d{14}|(?:5[06-9]|6)\d{15,18}|"
+        r"4(?:\d{12}|\d{15}|\d{18})|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}|5[1-5]\d{14}|2[2-7]\d{14}|(?:5[06-9]|"
+        r"6)\d{15,18}|"
         r"35\d{14,17}|(?:2014|2149)\d{11}|(?:2131|1800)\d{11}"
     )
 
     def __init__(self, supported_language: str) -> None:
         shape = Pattern(
             "card",
-            rf"(?<![\w.-]){self.RANGES}(?:[ -]?\d){{9,15}}(?![\w-]|\.\d)|(?<![\w.-])[3-6](?:[ ./-]\d){{12,18}}(?![\w-]|\.\d)",
+            rf"(?<![\w.-]){self.RANGES}(?:[ -]?\d){{9,15}}(?![\w-]|\.\d)|"
+            rf"(?<![\w.-])[3-6](?:[ ./-]\d){{12,18}}(?![\w-]|\.\d)",
             0.3,
         )
         super().__init__("CREDIT_CARD", patterns=[shape], supported_language=supported_language, name="Cards")
