@@ -45,7 +45,8 @@ SWEEP = 15.0
 class Runtime:
     """database: a SQLAlchemy URL, or None for SQLite in the state folder. files: as config.State.
 
-    batches: whether a worker runs them. private: whether webhooks may point into private networks. Raises LedgerError, StateError.
+    batches: whether a worker runs them. private: whether webhooks may point into private networks.
+    Raises LedgerError, StateError.
     """
 
     def __init__(

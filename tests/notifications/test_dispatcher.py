@@ -299,12 +299,11 @@ async def test_a_dispatcher_that_is_stopped_lets_what_it_sends_arrive(setup: Set
         assert ["delivered"] == setup.told
 
 
-async def test_a_receiver_in_a_private_network_is_sent_nothing_where_the_config_does_not_allow_it(
-    receiver: Receiver, setup: Setup
-) -> None:
-    await setup.add(receiver.url)
-    await setup.post(notice())
+async def test_a_receiver_in_a_private_network_is_sent_nothing_where_the_config_does_not_allow_it(setup: Setup) -> None:
     strict = Dispatcher(setup.notices, setup.told.append, clock=setup.clock)
-    assert 1 == await strict.once()
+    async with Receiver().up() as receiver:
+        await setup.add(receiver.url)
+        await setup.post(notice())
+        assert 1 == await strict.once()
+        assert (["failed"], []) == (setup.told, receiver.got)
     await strict.close()
-    assert (["failed"], []) == (setup.told, receiver.got)
