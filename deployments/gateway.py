@@ -41,7 +41,12 @@ class GatewayServer:
     ) -> None:
         self._graph = parse_graph(graph)
         state = self._graph.state
-        self._house = Runtime(state.database, state.files, batches=self._graph.batch_worker is not None)
+        self._house = Runtime(
+            state.database,
+            state.files,
+            batches=self._graph.batch_worker is not None,
+            private=self._graph.webhooks.allow_private,
+        )
         services = wire(
             self._graph,
             self._house,

@@ -26,7 +26,12 @@ from app.runtime.wiring import wire
 def create(config: Config) -> ASGIApp:
     """The ASGI app of a config; its chores run for as long as its lifespan. Raises ConfigError, LedgerError."""
     state = config.graph.state
-    runtime = Runtime(state.database, state.files, batches=config.graph.batch_worker is not None)
+    runtime = Runtime(
+        state.database,
+        state.files,
+        batches=config.graph.batch_worker is not None,
+        private=config.graph.webhooks.allow_private,
+    )
     gateway = Gateway(config.graph, wire(config.graph, runtime))
     gateway.apply(config.policy)
     runtime.see(config.policy.observability)

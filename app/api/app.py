@@ -35,6 +35,7 @@ from app.batches.service import BatchService
 from app.core import errors
 from app.core.errors import ApiError
 from app.core.ports import PortError
+from app.installation.paths import exports_folders
 from app.installation.secrets import one_process
 from app.pipeline.gateway import Gateway
 from app.tenancy.admin import AdminService
@@ -116,6 +117,7 @@ def create_app(
             app.include_router(pages.router)
     if dependencies.admin_service is not None and dependencies.admin_key:
         from app.api.admin import install
+        from app.api.admin.services import Outside
 
         install(
             app,
@@ -124,6 +126,7 @@ def create_app(
             door=lambda: door_of(app),
             currency=gateway.graph.state.currency,
             index=gateway.ports.index,
+            outside=Outside(exports_folders(gateway.graph.state.exports), gateway.graph.webhooks.allow_private),
         )
     document.install(app)
     app.add_exception_handler(ApiError, _api_error)

@@ -200,7 +200,9 @@ def shown(url: str) -> str:
 def _explained(url: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, ImportError) as error:
+    except LedgerError:
+        raise
+    except Exception as error:  # file systems of a hundred authors raise whatever they like
         raise LedgerError(
             f"The audit export at {shown(url)} failed: {error}. Is the place there, and may this user use it?",
             outage=isinstance(error, OSError),

@@ -101,6 +101,7 @@ class Client:
         from fastapi import FastAPI
 
         from app.api.admin import install
+        from app.api.admin.services import ANYWHERE
         from app.config import load_file
         from app.db.store import Store
         from app.installation.paths import database_url
@@ -111,5 +112,5 @@ class Client:
         store = Store(database_url(state.database))
         self._stack.push_async_callback(store.close)
         app = FastAPI(openapi_url=None)
-        install(app, AdminService(store, Secrets.load()), key, currency=state.currency, actor="cli")
+        install(app, AdminService(store, Secrets.load()), key, currency=state.currency, actor="cli", outside=ANYWHERE)
         return httpx.ASGITransport(app)

@@ -117,13 +117,22 @@ class State(Strict):
     variable `PENSTOCK_DATABASE`, or SQLite in Penstock's state folder.
 
     files: an fsspec URL of uploaded files and batch results (`s3://bucket/folder`); `None` is the state folder.
+    exports: URLs or paths of the folders below which the admin API may write audit exports; `None` is `exports` in the
+    state folder.
     currency: what every price is in, as invoices name it.
     """
 
     database: str | None = None
     files: str | None = None
+    exports: list[str] | None = None
     currency: str = "USD"
     development_key: bool = False
+
+
+class WebhookTargets(Strict):
+    """allow_private: whether a webhook may point to this machine or into a private network."""
+
+    allow_private: bool = False
 
 
 def _key(spec: PortSpec) -> Any:
@@ -149,6 +158,7 @@ class Graph(PortKeys):
         default=None, description="replicas that run batches; None: this installation takes no batches"
     )
     state: State = State()
+    webhooks: WebhookTargets = WebhookTargets()
     policy: Policy | None = Field(
         default=None, description="for Python callers; in a file the policy is the Gateway's user_config"
     )

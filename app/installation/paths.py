@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
@@ -34,6 +34,11 @@ def database_url(configured: str | None) -> str:
 def files_url(configured: str | None) -> str:
     """The configured fsspec URL of files, or a folder in the state folder."""
     return configured or str(folder() / "files")
+
+
+def exports_folders(configured: Sequence[str] | None) -> tuple[str, ...]:
+    """The configured folders of audit exports, or one in the state folder."""
+    return (str(folder() / "exports"),) if configured is None else tuple(configured)
 
 
 def once(name: str, make: Callable[[], str]) -> str:

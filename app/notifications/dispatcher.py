@@ -21,7 +21,9 @@ import httpx
 import orjson
 
 from app.core.ports import Notice, PortError
+from app.core.refusals import UnfitError
 from app.notifications.outbox import Delivery, NotificationOutbox
+from app.notifications.targets import check_target
 
 log = logging.getLogger(__name__)
 PATIENCE = 10.0
@@ -35,6 +37,7 @@ class Dispatcher:
 
     told: called with delivered | failed | given_up after each attempt. client: one's own. poll: seconds between looks
     at the database. A webhook is sent one notice at a time, so one that hangs delays nobody but itself.
+    allow_private: whether receivers may be in private networks.
     """
 
     def __init__(
@@ -44,7 +47,10 @@ class Dispatcher:
         client: httpx.AsyncClient | None = None,
         poll: float = 1.0,
         clock: Callable[[], float] = time.time,
+        *,
+        allow_private: bool = False,
     ) -> None:
+        self._allow_private = allow_private
         self._notices = notices
         self._told = told
         self._client = client or httpx.AsyncClient()
@@ -132,6 +138,7 @@ class Dispatcher:
                 "webhook-timestamp": str(sent),
                 "webhook-signature": " ".join(signatures),
             }
+            await check_target(delivery.url, allow_private=self._allow_private)
             async with (
                 asyncio.timeout(PATIENCE),
                 self._client.stream(
@@ -141,6 +148,8 @@ class Dispatcher:
                 return None if answer.is_success else f"HTTP {answer.status_code}"
         except (TimeoutError, httpx.TimeoutException):
             return f"no answer within {PATIENCE:g} s"
+        except UnfitError:
+            return "its host is in a private network, or this machine"
         except Exception as error:  # noqa: BLE001 - whatever it was, it is this delivery's alone
             return f"{type(error).__name__}: {error}"[:200]
 

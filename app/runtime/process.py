@@ -45,10 +45,13 @@ SWEEP = 15.0
 class Runtime:
     """database: a SQLAlchemy URL, or None for SQLite in the state folder. files: as config.State.
 
-    batches: whether a worker runs them. Raises LedgerError, StateError.
+    batches: whether a worker runs them. private: whether webhooks may point into private networks.
+    Raises LedgerError, StateError.
     """
 
-    def __init__(self, database: str | None, files: str | None = None, *, batches: bool = False) -> None:
+    def __init__(
+        self, database: str | None, files: str | None = None, *, batches: bool = False, private: bool = False
+    ) -> None:
         secrets = Secrets.load()
         url = database_url(database)
         self.store = Store(url)
@@ -65,7 +68,9 @@ class Runtime:
         self.responses = Responses(self.store, secrets)
         self.admin_service = AdminService(self.store, secrets, changed=self.authenticator.forget)
         self.archive = BatchService(Files(self.store), Blobs(files_url(files)), Batches(self.store), runs=batches)
-        self._dispatcher = Dispatcher(NotificationOutbox(self.store, secrets), self.metrics.delivered)
+        self._dispatcher = Dispatcher(
+            NotificationOutbox(self.store, secrets), self.metrics.delivered, allow_private=private
+        )
         self._tracer = Tracer(None)
         self._sight = Observability()
         self._tasks: list[asyncio.Task[None]] = []

@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.api.admin import install
+from app.api.admin.services import Outside
 from app.api.headers import Stamp
 from app.api.ip_limits import IpLimiter
 from app.audit.contents import Contents
@@ -81,7 +82,13 @@ class Admin:
 def admin(tmp_path: Path) -> Iterator[Admin]:
     database, clock = f"sqlite:///{tmp_path}/ledger.db", Clock()
     app, door = FastAPI(), IpLimiter(failures_per_minute=5)
-    install(app, AdminService(Store(database), SECRETS, clock), KEY, door=lambda: door)
+    install(
+        app,
+        AdminService(Store(database), SECRETS, clock),
+        KEY,
+        door=lambda: door,
+        outside=Outside((f"{tmp_path}/out", f"{tmp_path}/old")),
+    )
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(Stamp(app), "127.0.0.1", port, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -296,16 +303,41 @@ def test_an_export_verifies_and_a_prune_says_what_it_took(admin: Admin, tmp_path
 
 
 def test_a_webhooks_secret_is_shown_when_made_and_when_rotated(admin: Admin) -> None:
-    made = admin.ask("POST", "/webhooks", {"url": "http://127.0.0.1:9/hook", "events": ["budget.threshold"]})
+    made = admin.ask("POST", "/webhooks", {"url": "https://93.184.216.34:9/hook", "events": ["budget.threshold"]})
     assert made["secret"].startswith("whsec_")
     assert made["secret"] != admin.ask("POST", f"/webhooks/{made['id']}/rotate")["secret"]
     (listed,) = admin.ask("GET", "/webhooks")["data"]
-    assert ("http://127.0.0.1:9/hook", ["budget.threshold"]) == (listed["url"], listed["events"])
+    assert ("https://93.184.216.34:9/hook", ["budget.threshold"]) == (listed["url"], listed["events"])
     assert "secret" not in listed
     assert admin.ask("DELETE", f"/webhooks/{made['id']}")["deleted"]
     assert [] == admin.ask("GET", "/webhooks")["data"]
     assert (404, "not_found", None) == admin.error("DELETE", f"/webhooks/{made['id']}")
     assert (400, "invalid_value", None) == admin.error("POST", "/webhooks", {"url": "ftp://host/"})
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:22/", "http://169.254.169.254/latest", "http://[::1]:8000/", "http://0/", "http://10.0.0.1/",
+     "http://localhost:8265/", "http://127.1/", "http://2130706433/", "http://[::ffff:10.0.0.1]/", "http://[fe80::1]/"],
+)  # fmt: skip
+def test_a_webhook_into_a_private_network_is_refused_with_the_setting_that_allows_it(admin: Admin, url: str) -> None:
+    assert (400, "invalid_value", None) == admin.error("POST", "/webhooks", {"url": url})
+    assert [] == admin.ask("GET", "/webhooks")["data"]
+
+
+@pytest.mark.parametrize(
+    "to",
+    ["/etc/out", "{}/outside", "{}/out/../more", "file://{}/out/%2e%2e/x", "memory://out", "simplecache::file://{}/out",
+     "github://user:pw@org/repo", "http://host/x", "reference://x", "out", "../../out", "file://host{}/out", ""],
+)  # fmt: skip
+def test_an_export_outside_the_configured_folders_is_neither_written_nor_looked_at(
+    admin: Admin, tmp_path: Path, to: str
+) -> None:
+    admin.ask("POST", "/tenants", {"id": "acme"})
+    place = to.format(tmp_path)
+    for path, said in (("export", {"to": place}), ("prune", {"to": place}), ("verify-export", {"url": place})):
+        assert 400 == admin.error("POST", f"/audit/{path}", said)[0]
+    assert ["ledger.db"] == sorted(one.name for one in tmp_path.iterdir() if "-" not in one.name)
 
 
 def test_a_notice_is_listed_with_what_became_of_it(admin: Admin) -> None:

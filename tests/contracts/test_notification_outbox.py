@@ -137,7 +137,7 @@ async def test_two_dispatchers_on_one_database_send_each_notice_once(
             other = Store(database_url)
             stack.push_async_callback(other.close)
             own = NotificationOutbox(other, SECRETS)
-            await stack.enter_async_context(sending(Dispatcher(own, told.append, poll=0.05)))
+            await stack.enter_async_context(sending(Dispatcher(own, told.append, poll=0.05, allow_private=True)))
         await tell(store, *many)
         await until(lambda: len(told) == 40, 20)
         await asyncio.sleep(0.3)

@@ -99,7 +99,7 @@ class Setup:
         self.store = Store(url)
         self.notices = NotificationOutbox(self.store, SECRETS, self.clock)
         self.told: list[str] = []
-        self.dispatcher = Dispatcher(self.notices, self.told.append, poll=0.05, clock=self.clock)
+        self.dispatcher = Dispatcher(self.notices, self.told.append, poll=0.05, clock=self.clock, allow_private=True)
 
     async def post(self, *posted: Notice) -> None:
         await self.store.write(lambda connection: post(connection, posted))
@@ -213,7 +213,7 @@ async def test_receivers_that_hang_or_refuse_do_not_hold_up_the_others(setup: Se
 
 
 async def test_a_nudge_sends_before_the_next_look(setup: Setup) -> None:
-    slow = Dispatcher(setup.notices, setup.told.append, poll=60, clock=setup.clock)
+    slow = Dispatcher(setup.notices, setup.told.append, poll=60, clock=setup.clock, allow_private=True)
     async with Receiver().up() as receiver, sending(slow):
         await setup.add(receiver.url)
         await setup.post(notice())
@@ -269,7 +269,9 @@ async def test_a_database_that_fails_for_a_moment_stops_no_dispatcher(setup: Set
                 raise LedgerError("away")
             return await super().waiting()
 
-    shaky = Dispatcher(Shaky(setup.store, SECRETS, setup.clock), setup.told.append, poll=0.01, clock=setup.clock)
+    shaky = Dispatcher(
+        Shaky(setup.store, SECRETS, setup.clock), setup.told.append, poll=0.01, clock=setup.clock, allow_private=True
+    )
     async with Receiver().up() as receiver:
         await setup.add(receiver.url)
         await setup.post(notice())
@@ -292,6 +294,16 @@ async def test_a_dispatcher_that_is_stopped_lets_what_it_sends_arrive(setup: Set
     async with Receiver(pause=0.3).up() as receiver:
         await setup.add(receiver.url)
         await setup.post(notice())
-        async with sending(Dispatcher(setup.notices, setup.told.append, clock=setup.clock)):
+        async with sending(Dispatcher(setup.notices, setup.told.append, clock=setup.clock, allow_private=True)):
             await until(lambda: receiver.peak)
         assert ["delivered"] == setup.told
+
+
+async def test_a_receiver_in_a_private_network_is_sent_nothing_where_the_config_does_not_allow_it(setup: Setup) -> None:
+    strict = Dispatcher(setup.notices, setup.told.append, clock=setup.clock)
+    async with Receiver().up() as receiver:
+        await setup.add(receiver.url)
+        await setup.post(notice())
+        assert 1 == await strict.once()
+        assert (["failed"], []) == (setup.told, receiver.got)
+    await strict.close()

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from app.api.admin import audit, cache, keys, money, tenants, webhooks
 from app.api.admin.auth import Guard
-from app.api.admin.services import AdminServices, admin_services
+from app.api.admin.services import AdminServices, Outside, admin_services
 from app.api.errors import JsonError
 from app.api.ip_limits import IpLimiter
 from app.core import errors
@@ -35,13 +35,15 @@ def install(
     currency: str = "USD",
     actor: str = "admin",
     index: Index | None = None,
+    outside: Outside | None = None,
 ) -> None:
     """Serve the admin API below PREFIX. currency: of invoices. actor: who the audit chain says it was.
 
     door: gives the limits by address that are in force. index: the semantic cache; None where no graph runs.
+    outside: what an admin key reaches beyond the database; by default nothing.
     """
     admin = FastAPI(openapi_url=None, dependencies=[Depends(Guard(admin_key, door)), Depends(_begun)])
-    admin.state.admin_services = AdminServices(admin_service, currency, actor, index)
+    admin.state.admin_services = AdminServices(admin_service, currency, actor, index, outside)
     for routes in (tenants, keys, money, audit, webhooks, cache):
         admin.include_router(routes.router)
     admin.add_exception_handler(ApiError, _api_error)

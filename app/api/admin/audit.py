@@ -12,6 +12,7 @@ from app.api.admin import answers, requests
 from app.api.admin.parsing import body, query
 from app.api.admin.services import admin_services
 from app.audit.export import Verification
+from app.audit.roots import check_root
 from app.core.refusals import UnknownError
 
 router = APIRouter()
@@ -37,6 +38,7 @@ async def verify(request: Request) -> dict[str, Any]:
 async def export(request: Request) -> dict[str, Any]:
     """Copy records out, with a manifest that proves them."""
     asked, at = await body(request, requests.Export), admin_services(request)
+    check_root(asked.to, at.outside.exports)
     done = await at.audit.export(
         asked.to, format=asked.format, chain=asked.chain, after=asked.after, before=asked.before
     )
@@ -46,15 +48,16 @@ async def export(request: Request) -> dict[str, Any]:
 @router.post("/audit/verify-export")
 async def verify_export(request: Request) -> dict[str, Any]:
     """Whether an export is whole and unchanged."""
-    return _verified(
-        await admin_services(request).audit.verify_export((await body(request, requests.VerifyExport)).url)
-    )
+    asked, at = await body(request, requests.VerifyExport), admin_services(request)
+    check_root(asked.url, at.outside.exports)
+    return _verified(await at.audit.verify_export(asked.url))
 
 
 @router.post("/audit/prune")
 async def prune(request: Request) -> dict[str, Any]:
     """Export, then take out, what is older than its tenant's retention."""
     asked, at = await body(request, requests.Prune), admin_services(request)
+    check_root(asked.to, at.outside.exports)
     pruned = await at.audit.prune(asked.to, await at.admin_service.retention(), format=asked.format)
     return {"object": "audit.prune", "to": asked.to, "records": sum(pruned.values()), "chains": pruned}
 

@@ -11,6 +11,7 @@ from app.api.admin import answers, requests
 from app.api.admin.parsing import body, query
 from app.api.admin.services import AdminServices, admin_services
 from app.core.refusals import UnknownError
+from app.notifications.targets import check_target
 
 router = APIRouter()
 
@@ -28,6 +29,7 @@ async def add_webhook(request: Request) -> dict[str, Any]:
     asked, at = await body(request, requests.NewWebhook), admin_services(request)
     if asked.tenant is not None:
         await at.admin_service.tenant(asked.tenant)
+    await check_target(asked.url, allow_private=at.outside.private)
     webhook, secret = await at.notices.add_webhook(asked.url, asked.tenant, asked.events, at.actor)
     return await _shown(at, webhook) | {"secret": secret}
 

@@ -7,6 +7,8 @@ engine, holds the first Token back until the verdict.
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
@@ -25,6 +27,12 @@ from app.safety.untrusted import pieces, whole
 from app.safety.verdict import tempered
 
 Scores = Mapping[str, float]
+KNOWN = 16_384
+"""Texts whose verdicts are remembered, of all tenants together."""
+KEY = secrets.token_bytes(32)
+"""Of this process: what is remembered tells nobody else what was said."""
+REPEATED = "guard.repeated"
+"""The stage that a refusal names for a text that was refused before: it is no further strike."""
 
 outside = whole
 """What the moderator judges of a prompt, too."""
@@ -38,7 +46,8 @@ class Guard:
     def __init__(self, classifier: Classifier, settings: Settings) -> None:
         self._classifier = classifier
         self._settings = settings
-        self._known: Recent[Scores] = Recent(4096)  # an application sends its tools with every call
+        self._known: Recent[Scores] = Recent(KNOWN)
+        self._struck: Recent[bool] = Recent(KNOWN)
 
     @classmethod
     def of(cls, parts: Assembly) -> Guard:
@@ -47,7 +56,7 @@ class Guard:
     def begin(self, call: Call, prompt: Prompt) -> None:
         """Score the raw text while the scrubber works: it stays in this process and its replicas."""
         tools = [] if self._settings.tools == "ignore" else wordings(prompt.params)
-        call.start(self.name, self._score(pieces(prompt), tools))
+        call.start(self.name, self._score(call.who.tenant, pieces(prompt), tools))
 
     async def __call__(self, call: Call, events: Events) -> Events:
         async with aclosing(events):
@@ -61,7 +70,7 @@ class Guard:
     async def verdict(self, call: Call) -> Refusal | None:
         """The Refusal when anything from outside scores at or above the threshold and the tenant wants it refused."""
         with call.timed(self.name):
-            said, tools = await call.finished(self.name)
+            texts, said, tools = await call.finished(self.name)
         safety, threshold = call.who.safety, self._settings.threshold
         if safety.injection_threshold is not None:
             threshold = safety.injection_threshold
@@ -78,16 +87,45 @@ class Guard:
             action = self._settings.unreadable.action
         made = GuardDecision(label, score, action if score >= threshold else None, where)
         call.decisions.guard = made
-        return Refusal(self.name, errors.injection(label)) if made.refused else None
+        if not made.refused:
+            return None
+        found = {text for text, scores in zip(texts, said, strict=True) if scores.get(label, 0.0) >= threshold}
+        return Refusal(REPEATED if self._again(found) else self.name, errors.injection(label))
 
-    async def _score(self, texts: Sequence[str], tools: Sequence[str]) -> tuple[list[Scores], list[Scores]]:
-        """Of the messages' pieces, and of the tools."""
-        known: dict[str, Scores] = {tool: self._known[tool] for tool in tools if tool in self._known}
-        new = [tool for tool in dict.fromkeys(tools) if tool not in known]
-        scored = await self._classifier.score([*texts, *new])
-        for tool, scores in zip(new, scored[len(texts) :], strict=True):
-            known[tool] = self._known[tool] = scores
-        return tempered(texts, scored[: len(texts)]), list(known.values())
+    def _again(self, found: set[str]) -> bool:
+        """Whether every text for which this call is refused was a strike before: a client that sends the same request
+        again, or with it in its history, is no second attack.
+        """
+        before = bool(found) and all(text in self._struck for text in found)
+        for text in found:
+            self._struck[text] = True
+        return before
+
+    async def _score(
+        self, tenant: str, texts: Sequence[str], tools: Sequence[str]
+    ) -> tuple[list[str], list[Scores], list[Scores]]:
+        """Of the messages' pieces, with their digests, and of the tools. What was scored in an earlier call of the same
+        conversation or application is not scored again.
+        """
+        named = {_digest(tenant, text): text for text in (*texts, *tools)}
+        known: dict[str, Scores] = {name: self._known[name] for name in named if name in self._known}
+        new = [name for name in named if name not in known]
+        scored = await self._classifier.score([named[name] for name in new]) if new else []
+        for name, scores in zip(new, scored, strict=True):
+            known[name] = self._known[name] = scores
+        said, others = ([_digest(tenant, text) for text in some] for some in (texts, tools))
+        return said, tempered(texts, [known[name] for name in said]), [known[name] for name in others]
+
+
+def _digest(tenant: str, text: str) -> str:
+    """What a text of a tenant is remembered by: the text itself is not kept."""
+    return hashlib.blake2b(
+        text.encode("utf-8", "surrogatepass"), key=KEY, person=b"guard", salt=_salt(tenant)
+    ).hexdigest()
+
+
+def _salt(tenant: str) -> bytes:
+    return hashlib.sha256(tenant.encode()).digest()[:16]
 
 
 def _highest(scored: Sequence[Scores]) -> tuple[str, float]:
