@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from app.safety.untrusted import Paste
 
 LABEL = "injection"  # another classifier's labels count as they are
-MARGIN = 1.5
+MARGIN = 2.0
 """What is taken from the logit of a paste: on sources left out of training it lets a third to a half of the harmless
 turns go that were flagged, and one attack in a hundred.
 """
