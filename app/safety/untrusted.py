@@ -45,6 +45,12 @@ class Paste(str):
     __slots__ = ()
 
 
+class Sentence(str):
+    """One sentence of a message that may order an override."""
+
+    __slots__ = ()
+
+
 def whole(prompt: Prompt) -> list[str]:
     """The messages from outside, each as one text."""
     return [message.text for message in prompt.messages if message.role in JUDGED and message.text]
@@ -88,7 +94,7 @@ def _sentences(text: str) -> Iterator[str]:
     """Those that may order an override, each once, without what lists and comments put before them."""
     found = (match[0].strip(" \t-*#>/") for match in _SENTENCE.finditer(text))
     orders = (one for one in found if len(one) + SHORT < len(text) and _OVERRIDE.search(one))
-    yield from islice(dict.fromkeys(islice(orders, 4 * SENTENCES)), SENTENCES)
+    yield from map(Sentence, islice(dict.fromkeys(islice(orders, 4 * SENTENCES)), SENTENCES))
 
 
 def pastes(text: str, breaks: Iterable[int] = ()) -> Iterator[tuple[int, int]]:
