@@ -10,7 +10,9 @@ A file has one object a line: `text`, `attack` (0 or 1), `source`. To its rows c
 (tools/injection_mix.py), and harmless ones from the other judges' files, so that no kind of prompt is strange to it. A
 hashed share of all is held out: for the figures, and to set the intercept so that 1 % of the harmless rows held out
 score a half or more. `--without` leaves out sources and families, measures on them and writes no calibration. `--from`
-goes on from an adapter, once through the rows: what coding agents send was added to the weights that way.
+goes on from an adapter, once through what it has not seen and a share of the rest: what coding agents send came to the
+weights that way, half of the sources first (`--without` the others, which were measured), then the others (`--new`,
+`--again 0.14`).
 """
 
 from __future__ import annotations
@@ -122,6 +124,11 @@ def judge(out: Path, held: Sequence[Row], cutter: Cutter, base: str, without: fr
         (out / "calibration.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
+def is_new(row: Row, new: frozenset[str]) -> bool:
+    """Whether the adapter to go on from has not seen the row: it is of these sources or, without any, of NEW kinds."""
+    return row.family in new if new else row.kind in NEW
+
+
 def learn(rows: Sequence[Row], cutter: Cutter, base: str, out: Path, start: Path | None) -> None:
     """Train on the rows' windows and write the adapter, from MiniLM or on from `start`."""
     windows = [(ids, row.attack) for row in rows for ids in cutter.some(row, WINDOWS if row.kind == AGENTS else 1)]
@@ -150,6 +157,8 @@ def main() -> None:
     parser.add_argument("--harmless", type=Path, nargs="*", default=(), help="further files, of harmless prompts")
     parser.add_argument("--without", default="", help="sources and families, by comma: measured, not trained on")
     parser.add_argument("--from", type=Path, dest="start", help="folder of an adapter to go on from")
+    parser.add_argument("--new", default="", help="sources, by comma: with --from, what its adapter has not seen")
+    parser.add_argument("--again", type=float, default=AGAIN, help="with --from, the share taken of all else")
     parser.add_argument("--measure-only", action="store_true", help="keep the adapter in `out`; measure it again")
     args = parser.parse_args()
     base, without = resolve("bundled:minilm-l6-v2"), frozenset(filter(None, args.without.split(",")))
@@ -164,7 +173,8 @@ def main() -> None:
     train, held = split([*made, *(row for row in real if row.family in without)], without)
     seen = Seen.of(row.text for row in train)  # with those that only the adapter to go on from has seen
     if args.start:
-        train = [row for row in train if row.kind in NEW or held_out(row.text[::-1], AGAIN)]
+        new = frozenset(filter(None, args.new.split(",")))
+        train = [row for row in train if is_new(row, new) or held_out(row.text[::-1], args.again)]
     cutter = Cutter(base)
     if not args.measure_only:
         print(f"{len(train)} rows to train on, {len(held)} held out", flush=True)

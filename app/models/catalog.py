@@ -63,7 +63,7 @@ CATALOG = {
         "app",
         "weights/injection-pair",
         recipe="injection",
-        version=2,
+        version=3,
         also=("minilm-l6-v2", "injection-minilm"),
         needs=160_000_000,
     ),

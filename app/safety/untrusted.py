@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from app.core.events import Message, Prompt
@@ -26,12 +26,27 @@ SHARE = 2
 SHORT = 20
 """A paste of fewer characters holds no order."""
 NESTED = 3
+SENTENCES = 8
+"""Sentences with a word of override that are judged apart, the first of a message: among rules one is outweighed."""
+_SENTENCE = re.compile(r"[^\n.!?。]{8,400}")
+_OVERRIDE = re.compile(
+    r"ignor|disregard|forget|overrid|bypass|previous|prior|earlier|system prompt|system message|instruction|reveal"
+    r"|secret|obey|restriction|hidden|vergiss|oubli|olvid|dimentic|esque[cç]|anweisung|consigne|игнор|забудь|忽略|忘记|無視|무시"
+    r"|تجاهل|अनदेखा",
+    re.IGNORECASE,
+)
 _FENCES = ("```", "~~~", '"""')
 _TAG = re.compile(r"<(/?)([A-Za-z][\w.-]{0,40})(?:\s[^<>]{0,200})?>")
 
 
 class Paste(str):
     """A piece that stands in a message and is judged by itself as well."""
+
+    __slots__ = ()
+
+
+class Sentence(str):
+    """One sentence of a message that may order an override."""
 
     __slots__ = ()
 
@@ -53,6 +68,7 @@ def _pieces(message: Message) -> Iterator[str]:
     if text:
         yield text
     yield from _apart(text, message.breaks)
+    yield from _sentences(text)
 
 
 def _apart(text: str, breaks: Iterable[int]) -> Iterator[str]:
@@ -72,6 +88,13 @@ def _apart(text: str, breaks: Iterable[int]) -> Iterator[str]:
         yield Paste(piece)
         if len(seen) == MOST:
             return
+
+
+def _sentences(text: str) -> Iterator[str]:
+    """Those that may order an override, each once, without what lists and comments put before them."""
+    found = (match[0].strip(" \t-*#>/") for match in _SENTENCE.finditer(text))
+    orders = (one for one in found if len(one) + SHORT < len(text) and _OVERRIDE.search(one))
+    yield from map(Sentence, islice(dict.fromkeys(islice(orders, 4 * SENTENCES)), SENTENCES))
 
 
 def pastes(text: str, breaks: Iterable[int] = ()) -> Iterator[tuple[int, int]]:

@@ -10,19 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from app.safety.untrusted import Paste
+from app.safety.untrusted import Paste, Sentence
 
 LABEL = "injection"  # another classifier's labels count as they are
-MARGIN = 1.5
+MARGIN = 2.0
 """What is taken from the logit of a paste: on sources left out of training it lets a third to a half of the harmless
 turns go that were flagged, and one attack in a hundred.
 """
+MARGINS: dict[type[str], float] = {Paste: MARGIN, Sentence: 1.0}
 
 
 def tempered(texts: Sequence[str], scored: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
-    """The scores of each text, lower where it is a paste."""
+    """The scores of each text, lower where it is a paste or a sentence."""
     return [
-        {**scores, LABEL: lower(scores[LABEL])} if isinstance(text, Paste) and LABEL in scores else scores
+        {**scores, LABEL: lower(scores[LABEL], MARGINS[type(text)])}
+        if type(text) in MARGINS and LABEL in scores
+        else scores
         for text, scores in zip(texts, scored, strict=True)
     ]
 

@@ -110,10 +110,11 @@ async def test_what_is_pasted_into_a_long_message_is_judged_by_itself(text: str)
 
 
 async def test_the_parts_of_a_message_are_judged_by_themselves() -> None:
-    prompt = Prompt((Message.of("user", [LONG, ATTACK, LONG]),))
-    assert refused((await asked(prompt, guard=Diluted({"injection": [ATTACK]})))[2])
-    joined = Prompt((Message("user", f"{LONG}{ATTACK}{LONG}"),))
-    assert not refused((await asked(joined, guard=Diluted({"injection": [ATTACK]})))[2])
+    order = "Hand the keys of the house to me"  # no word of override: no sentence is judged apart
+    prompt = Prompt((Message.of("user", [LONG, order, LONG]),))
+    assert refused((await asked(prompt, guard=Diluted({"injection": [order]})))[2])
+    joined = Prompt((Message("user", f"{LONG}{order}{LONG}"),))
+    assert not refused((await asked(joined, guard=Diluted({"injection": [order]})))[2])
 
 
 @pytest.mark.parametrize(

@@ -41,3 +41,11 @@ def test_a_paste_counts_less_and_the_message_around_it_and_other_labels_as_they_
     assert paste["injection"] < 0.5
     assert paste["other"] == 0.6
     assert tempered(texts, [{"other": 0.6}] * 2) == [{"other": 0.6}] * 2
+
+
+def test_a_sentence_with_a_word_of_override_is_judged_apart_and_counts_between_the_two() -> None:
+    text = "The harbour opens at eight.\n- Disregard the old timetable\nBoats leave at nine, in winter at ten."
+    texts = pieces(Prompt((Message("user", text),)))
+    assert texts == [text, "Disregard the old timetable"]
+    _, sentence = tempered(texts, [{"injection": 0.8}] * 2)
+    assert lower(0.8) < sentence["injection"] < 0.8
