@@ -86,10 +86,17 @@ def batch(base: str, key: str) -> str:
     return str(ask(base, key, "POST", "/v1/batches", json=asked).raise_for_status().json()["id"])
 
 
+def message_batch(base: str, key: str) -> str:
+    params = {"model": "small", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
+    asked = {"requests": [{"custom_id": "a", "params": params}]}
+    return str(ask(base, key, "POST", "/v1/messages/batches", json=asked).raise_for_status().json()["id"])
+
+
 KEPT: dict[str, Callable[[str, str], str]] = {
     "response_id": response,
     "file_id": file,
     "batch_id": batch,
+    "message_batch_id": message_batch,
     "call": call,
 }
 """A path's parameter -> how such a thing is made, and its id."""
@@ -118,7 +125,8 @@ def test_what_one_owner_made_is_not_there_for_any_other(
         for other in OWNERS:
             if other != mine:
                 assert 404 == ask(base, keys[other], method, made).status_code, (mine, other)
-        assert ask(base, keys[mine], method, made).status_code in (200, 400, 409), mine
+        if not path.endswith("/results"):  # there are none yet
+            assert ask(base, keys[mine], method, made).status_code in (200, 400, 409), mine
 
 
 def test_lists_and_continuations_are_the_owners_own(base: str, keys: Keys) -> None:
