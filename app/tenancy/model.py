@@ -18,8 +18,6 @@ FOREVER = 253_402_300_799.0
 SCOPES = frozenset(
     {"chat", "embeddings", "moderations", "files", "batches", "models", "responses", "messages", "metrics"}
 )
-    {"chat", "embeddings", "moderations", "files", "batches", "models", "responses", "messages", "metrics"}
-)
 
 
 @dataclass(frozen=True, slots=True)
