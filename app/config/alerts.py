@@ -85,8 +85,12 @@ class IpLimits(Strict):
 
 
 class Observability(Strict):
-    """traces: an OTLP/HTTP endpoint for OpenTelemetry, e.g. `http://collector:4318/v1/traces`; None is off."""
+    """traces: an OTLP/HTTP endpoint for OpenTelemetry, e.g. `http://collector:4318/v1/traces`; None is off.
 
+    metrics: whether `/metrics` answers everybody, or an API key of the scope `metrics` alone.
+    """
+
+    metrics: Literal["open", "key"] = "open"
     traces: str | None = None
     logs: Literal["json", "text"] = "json"
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -16,7 +16,7 @@ from app.core.terms import Terms
 FOREVER = 253_402_300_799.0
 """When a pause without an end ends, Unix seconds: the last second of the year 9999."""
 SCOPES = frozenset(
-    {"chat", "embeddings", "moderations", "files", "batches", "models", "responses", "messages", "usage"}
+    {"chat", "embeddings", "moderations", "files", "batches", "models", "responses", "messages", "usage", "metrics"}
 )
 
 

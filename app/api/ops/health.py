@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from app.api.auth import authenticate
 from app.pipeline.gateway import Gateway
 
 router = APIRouter()
@@ -29,5 +30,7 @@ async def readyz(request: Request) -> Response:
 @router.get("/metrics", response_model=None)
 async def metrics(request: Request) -> Response:
     """The gateway's metrics, in Prometheus' text format."""
+    if request.app.state.gateway.policy.observability.metrics == "key":
+        await authenticate(request, "metrics")
     body, kind = request.app.state.metrics()
     return Response(body, media_type=kind)
