@@ -51,7 +51,8 @@ class Summary:
 
     def add(self, token: Token) -> Iterator[Happening]:
         """Take the next Token in. Nothing of it is told."""
-        self._texts.append(token.text)
+        if not token.reasoning:  # what it thought is no part of a summary
+            self._texts.append(token.text)
         self.stop(token.finish_reason)
         return iter(())
 
