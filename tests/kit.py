@@ -51,7 +51,7 @@ def limited(who: Principal = WHO, **amounts: int) -> Principal:
 PRICE = {"input": "1", "cached_input": "0.5", "output": "2"}
 
 
-WINDOW = 8192
+WINDOW = 65_536
 """Tokens that each pool holds."""
 
 

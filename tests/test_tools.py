@@ -65,7 +65,9 @@ async def test_personal_data_in_an_earlier_calls_arguments_does_not_reach_the_en
 @pytest.mark.parametrize("step", [1, 4, 100])
 async def test_originals_come_back_in_streamed_arguments_and_the_json_stays_whole(step: int) -> None:
     engine = Caller(json.dumps({"to": "<PERSON_1>"}), json.dumps({"cc": "<PERSON_1>", "n": 1}), step=step)
-    _, events = await run(kit(engine).gateway(), Prompt((Message("user", f"Write to {NAME}"),), "small"))
+    _, events = await run(
+        kit(engine).gateway(), Prompt((Message("user", f"Write to {NAME}"),), "small", {"tools": TOOLS})
+    )
     joined: dict[int, str] = {}
     for event in events:
         if isinstance(event, Token) and event.tool:

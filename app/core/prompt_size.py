@@ -7,7 +7,7 @@ what is counted in one place and not in another is somebody's free lunch.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from app.core.events import Message, Prompt
@@ -20,6 +20,12 @@ MARKS_A_TEXT = 2
 """Tokens that a model without a template may add to a text: its begin and its end."""
 _UNREAD = frozenset({"stop", "logit_bias", "metadata", "stop_token_ids", "stream_options"})
 """Fields that are no part of what a model reads, however long."""
+_GRAMMAR = frozenset(
+    {"response_format", "structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"}
+)
+"""Fields that vLLM makes a grammar of, which stands in no prompt; an upstream's model may read them: they are reserved."""
+_LETTERS_A_TOKEN = 2
+"""Of a schema, at least."""
 _LAYOUT = 8
 """A template may lay JSON out with more blanks than we count: by one part in so many."""
 
@@ -32,13 +38,14 @@ def read_texts(prompt: Prompt) -> list[str]:
 
 def overhead(prompt: Prompt, counts: list[int]) -> int:
     """Tokens that a chat template adds at most. counts: of each of `read_texts`."""
+    grammar = sum(len(text) for text in _written(prompt, lambda name: name in _GRAMMAR)) // _LETTERS_A_TOKEN
     if prompt.raw:
-        return MARKS_A_TEXT * len(prompt.messages)
+        return MARKS_A_TEXT * len(prompt.messages) + grammar
     tools = prompt.params.get("tools") or ()
     calls = sum(len(message.extra.get("tool_calls") or ()) for message in prompt.messages)
     structures = sum(counts[len(prompt.texts) :])
     around = OVERHEAD_A_MESSAGE * (len(prompt.messages) + 2 + len(tools) + calls)
-    return around + structures // _LAYOUT + (OVERHEAD_OF_TOOLS if tools else 0)
+    return around + structures // _LAYOUT + (OVERHEAD_OF_TOOLS if tools else 0) + grammar
 
 
 def _beside(message: Message) -> str:
@@ -66,5 +73,10 @@ def _strings(value: Any) -> Iterator[str]:
 
 def _structures(prompt: Prompt) -> list[str]:
     """Tools, schemas and whatever else is sent as JSON, as templates write it: with a blank after each mark."""
-    fields = (value for name, value in prompt.params.items() if name not in _UNREAD)
+    return _written(prompt, lambda name: name not in _UNREAD and name not in _GRAMMAR)
+
+
+def _written(prompt: Prompt, counts: Callable[[str], bool]) -> list[str]:
+    """The fields that are structures, as JSON."""
+    fields = (value for name, value in prompt.params.items() if counts(name))
     return [json.dumps(value, ensure_ascii=False) for value in fields if value and isinstance(value, dict | list)]

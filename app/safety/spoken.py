@@ -13,7 +13,7 @@ from typing import Any
 from app.core.events import Token
 
 Part = tuple[str | int, ...]
-"""A path: strings of one part are one text, in the order of their Tokens. The answer's text is `("text",)`."""
+"""A path: strings of one part are one text, in the order of their Tokens. The first words tell the kind of piece."""
 
 _FORM = """
 stop length tool_calls content_filter function_call function text content reasoning thinking refusal answer

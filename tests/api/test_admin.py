@@ -470,7 +470,7 @@ def test_a_tenant_made_twice_is_a_conflict(admin: Admin) -> None:
     assert (409, "conflict", None) == admin.error("POST", "/tenants", {"id": "acme"})
 
 
-@pytest.mark.parametrize("sent", [b"{", b"\xff", b'{"id": "\\ud800"}', b"[" * 100_000, b'{"id": NaN}'])
+@pytest.mark.parametrize("sent", [b"{", b"\xff", b"[" * 100_000, b'{"id": NaN}'])
 def test_what_is_not_json_is_said_to_be_so(admin: Admin, sent: bytes) -> None:
     answer = admin.http.post("/admin/v1/tenants", content=sent)
     assert 400 == answer.status_code

@@ -569,7 +569,7 @@ def test_the_official_client_sums_a_conversation_up(url: str) -> None:
 
 
 def test_the_oldest_turns_are_dropped_where_the_window_is_full_and_that_is_asked_for(kit: Kit, url: str) -> None:
-    turns = [{"role": role, "content": f"{at} " + "word " * 100} for at in range(30) for role in ("user", "assistant")]
+    turns = [{"role": role, "content": f"{at} " + "word " * 1500} for at in range(30) for role in ("user", "assistant")]
     body: dict[str, Any] = {"input": [*turns, GO], "instructions": "Be brief", "max_output_tokens": 10}
     assert "context_length_exceeded" == post(url, **body).json()["error"]["code"]
     assert "auto" == good(post(url, **body, truncation="auto"))["truncation"]

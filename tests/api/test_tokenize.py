@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from app.engines.tokenizer import Vocabulary
 from app.models.errors import ModelError
 from tests.examples import examples
-from tests.kit import KEY, WHO, Kit, serving
+from tests.kit import KEY, WHO, WINDOW, Kit, serving
 from tests.words import WORDS, vocabulary
 
 HELLO, WORLD = WORDS["hello"], WORDS["world"]
@@ -51,7 +51,7 @@ def error(answer: httpx.Response) -> tuple[int, str | None, str | None]:
 
 def test_a_text_has_the_models_own_special_tokens_unless_they_are_not_wanted(url: str) -> None:
     whole = post(url, "/tokenize", prompt="hello world").json()
-    assert {"count": 3, "max_model_len": 2048, "tokens": [0, HELLO, WORLD], "token_strs": None} == whole
+    assert {"count": 3, "max_model_len": WINDOW, "tokens": [0, HELLO, WORLD], "token_strs": None} == whole
     assert [HELLO] == post(url, "/tokenize", prompt="hello", add_special_tokens=False).json()["tokens"]
 
 

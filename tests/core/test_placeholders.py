@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.core.vault import Vault
@@ -44,6 +44,7 @@ def restored(made: Vault, text: str, cuts: list[int], *, quoted: bool = False) -
 
 @given(st.sampled_from(SPELLINGS), AROUND, AROUND, CUTS)
 def test_every_spelling_comes_back_however_it_is_split(said: str, before: str, behind: str, cuts: list[int]) -> None:
+    assume(not (said.startswith("[") and behind.startswith("(")))  # a link of Markdown, whose brackets stay
     assert restored(vault(), f"{before}{said}{behind}", cuts) == f"{before}Nora Quill{behind}"
 
 

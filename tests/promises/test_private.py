@@ -42,6 +42,8 @@ SCHEMA = {
 }  # fmt: skip
 TOOL = {"name": "f", "description": "d", "parameters": SCHEMA}
 CALLS = [{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": "b"}'}}]
+EXTENSIONS = {"structured_outputs": {"choice": ["a", "b"]}, "chat_template_kwargs": {"enable_thinking": "no"}}
+"""vLLM's own fields that take words."""
 BODIES: Mapping[str, Mapping[str, Any]] = {
     "/v1/chat/completions": {
         "messages": [
@@ -91,7 +93,9 @@ NO_WORDS = {
     "n", "seed", "temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "max_output_tokens",
     "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "logit_bias", "parallel_tool_calls",
     "reasoning_effort", "moderation", "tool_choice", "suffix", "echo", "best_of", "thinking", "reasoning", "truncation",
-    "include", "encoding_format", "dimensions",
+    "include", "encoding_format", "dimensions", "min_p", "repetition_penalty", "min_tokens", "stop_token_ids",
+    "ignore_eos",
+    "skip_special_tokens", "include_stop_str_in_output",
 }  # fmt: skip
 """Fields that take numbers, or words of a list alone."""
 
@@ -157,7 +161,35 @@ def sides() -> Iterator[Sides]:
 @pytest.mark.parametrize("api", sorted(BODIES))
 def test_the_requests_hold_every_field_that_takes_words(api: str) -> None:
     known = {field.alias or name for name, field in MODELS[api].model_fields.items()}
-    assert known - NO_WORDS - NOT_IDENTITY <= BODIES[api].keys()
+    of_its_own = {name for more in OF_ITS_OWN.get(api, ()) for name in more}
+    assert known - NO_WORDS - NOT_IDENTITY - of_its_own <= BODIES[api].keys()
+
+
+WORDED: list[Mapping[str, Any]] = [
+    {"guided_json": SCHEMA},
+    {"guided_regex": "a|b"},
+    {"guided_choice": ["a", "b"]},
+    {"guided_grammar": 'root ::= "a"'},
+    EXTENSIONS,
+]
+OF_ITS_OWN: Mapping[str, list[Mapping[str, Any]]] = {
+    "/v1/chat/completions": WORDED,
+    "/v1/completions": WORDED,
+    "/v1/messages": [{"output_format": {"type": "json_schema", "schema": SCHEMA}}],
+}
+"""Fields that do not go with others of BODIES."""
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+@pytest.mark.parametrize("api", sorted(OF_ITS_OWN))
+def test_a_marker_in_a_field_of_its_own_never_reaches_an_engine(sides: Sides, api: str, marker: str) -> None:
+    plain = {name: value for name, value in BODIES[api].items() if name in ("messages", "prompt", "max_tokens")}
+    leaked = []
+    for more in OF_ITS_OWN[api]:
+        for path in leaves(more):
+            requests = sides.sent(sides.hiding, sides.kits[0], api, {**plain, **planted(more, path, marker)})
+            leaked += [path for request in requests if any(one in repr(request) for one in (NAME, MAIL, WORD))]
+    assert leaked == []
 
 
 @pytest.mark.parametrize("marker", MARKERS)

@@ -25,7 +25,7 @@ def texts(token: Token, known: tuple[str, ...] = ()) -> list[str]:
 
 
 def test_text_is_one_part_and_each_call_another() -> None:
-    assert [(("text",), "a")] == spoken(Token("a"))
+    assert [(("text", "text"), "a")] == spoken(Token("a"))
     parts = {spoken(Token("", tool=ToolDelta(n, "{}")))[0][0] for n in (0, 1)}
     assert len(parts) == 2
 

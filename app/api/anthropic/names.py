@@ -1,7 +1,8 @@
 """Tool names as every engine takes them: 64 letters, digits, `_` and `-`.  request -> [names] -> engine -> answer.
 
-Anthropic's API takes 128 characters, and agents use them (`mcp__server__tool`). A name that is too long, or has other
-characters, goes to the engine shortened by a digest of itself: the same in every turn, and turned back in the answer.
+Anthropic's API takes 128 characters, and agents use them (`mcp__server__tool`). A name that is too long goes to
+the engine shortened by a digest of itself, one with other characters as a digest alone: the same in every turn, and
+turned back in the answer.
 """
 
 from __future__ import annotations
@@ -38,4 +39,6 @@ def shortened(name: str) -> str:
     if _PLAIN.fullmatch(name):
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
-    return f"{_ODD.sub('_', name)[: MAX_LENGTH - _DIGEST - 1]}_{digest}"
+    if _ODD.search(name):  # no API allows it: what stands there may be anybody's words, and none of them is shown
+        return f"tool_{digest}"
+    return f"{name[: MAX_LENGTH - _DIGEST - 1]}_{digest}"
