@@ -23,7 +23,9 @@ _UNREAD = frozenset({"stop", "logit_bias", "metadata", "stop_token_ids", "stream
 _GRAMMAR = frozenset(
     {"response_format", "structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"}
 )
-"""Fields that vLLM makes a grammar of, which stands in no prompt; an upstream's model may read them: they are reserved."""
+"""Fields that vLLM makes a grammar of, which stands in no prompt; an upstream's model may read them: so they are
+reserved.
+"""
 _LETTERS_A_TOKEN = 2
 """Of a schema, at least."""
 _LAYOUT = 8

@@ -40,13 +40,19 @@ def test_what_stands_beside_a_text_is_counted_once(extra: dict[str, Any]) -> Non
     [
         {"tools": [{"type": "function", "function": {"name": MARK}}]},
         {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"properties": {MARK: {}}}}}]},
-        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"description": MARK}}}},
         {"tool_choice": {"function": {"name": MARK}}},
         {"something_new": [MARK]},
     ],
 )
 def test_every_field_that_is_a_structure_is_counted(params: dict[str, Any]) -> None:
     assert counted(Prompt((Message("user", "hi"),), params=params)) >= estimate(MARK)
+
+
+def test_a_schema_for_the_answer_is_reserved_and_fills_no_context() -> None:
+    form = {"type": "json_schema", "json_schema": {"schema": {"description": MARK}}}
+    prompt = Prompt((Message("user", "hi"),), params={"response_format": form})
+    assert counted(prompt) == 0
+    assert overhead(prompt, [0]) - overhead(Prompt(prompt.messages), [0]) >= estimate(MARK)
 
 
 @pytest.mark.parametrize("name", ["stop", "logit_bias", "metadata"])
