@@ -1,7 +1,8 @@
 """Schemas that a placeholder may answer: where data is hidden, its shape cannot be demanded.  scrub -> [schemas].
 
 `{"type": "string", "format": "email"}` lets no model answer `<EMAIL_ADDRESS_1>`: it would make an address up. Such a
-string may also be one of the call's own names; what it stands for is the caller's.
+string may also be one of the call's own names; what it stands for is the caller's. Where the call has data of the
+format that is asked for, it must be one of those: small models make one up otherwise.
 """
 
 from __future__ import annotations
@@ -70,4 +71,7 @@ def _string(node: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
         return {**rest, "type": shaped["type"]}
     if "anyOf" in rest:
         rest["allOf"] = [*rest.get("allOf", ()), {"anyOf": rest.pop("anyOf")}]
+    if fitting is not None and "pattern" not in shaped:
+        # Data of that very kind is in the call: another of its kind would be made up.
+        return {**rest, **name}
     return {**rest, "anyOf": [shaped, name]}
