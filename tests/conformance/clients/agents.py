@@ -64,8 +64,15 @@ def sessions(url: str, key: str, node: Path, aider: Path, model: str) -> Iterato
     )
 
 
+LENGTH = ("output token maximum", "reason: max_output_tokens")
+"""What agents say where the model did not come to an end: a model of 135 million parameters often does not."""
+
+
 def run(session: Session, folder: Path) -> tuple[bool, str]:
-    """Whether it held, and what was said where it did not. folder: empty; its home and its project lie there."""
+    """Whether it held, and what was said where it did not. folder: empty; its home and its project lie there.
+
+    An answer that fills its limit is the model's fault, not ours.
+    """
     for name, text in {"CLAUDE.md": RULES, "AGENTS.md": RULES, "a.py": PROGRAM, **session.files}.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +87,8 @@ def run(session: Session, folder: Path) -> tuple[bool, str]:
         return False, f"no end within {SECONDS} s"
     said = done.stdout.strip()
     refused = next((line for line in (done.stdout + done.stderr).splitlines() if _fault(line)), "")
+    if any(sign in refused for sign in LENGTH):
+        return True, "the model did not come to an end"
     return done.returncode == 0 and bool(said) and not refused, (refused or said[-200:] or done.stderr[-300:])[:300]
 
 
