@@ -261,7 +261,7 @@ class Limit:
     """One rate limit of one level. owner: `key:ID`, `project:ID` or `tenant:ID`.
 
     kind: requests | tokens | concurrent; per: minute (a bucket of `amount * burst`), day (UTC) or now (concurrent).
-    model: a model id, tier or `auto` that it holds for; `*` is every call.
+    model: a model id, tier or `auto` that it holds for; `*` is every call. why: what the caller is told of it.
     """
 
     owner: str
@@ -270,6 +270,7 @@ class Limit:
     amount: int
     burst: float = 1.0
     model: str = "*"
+    why: str = ""
 
     @property
     def name(self) -> str:

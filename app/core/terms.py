@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.ports import Action, Hiding, Limit, Safety
+from app.core.refusals import UnfitError
 
 Count = Annotated[int, Field(ge=1)] | None
 Period = Literal["total", "month", "day"]
@@ -70,6 +71,10 @@ class SafetyTerms(BaseModel):
         return Safety(**said)
 
 
+TENANTS_ALONE = ("price_list", "retention_days", "safety", "service_tier")
+"""Terms that are read of plan and tenant."""
+
+
 class Terms(Quota):
     """What one level may do.
 
@@ -99,6 +104,14 @@ class Terms(Quota):
         if "safety" in own and "safety" in theirs:
             own["safety"] = theirs["safety"] | own["safety"]
         return Terms.model_validate(theirs | own)
+
+    def of_a_part(self) -> Terms:
+        """These terms, of a project or a key. Raises UnfitError: some are read of plan and tenant alone."""
+        said = [name for name in TENANTS_ALONE if getattr(self, name) not in (None, SafetyTerms())]
+        if said:
+            message = f"{', '.join(said)}: set it at the tenant or its plan, it is not read of a project or a key"
+            raise UnfitError(message)
+        return self
 
     def limits(self, owner: str) -> Iterator[Limit]:
         """The rate limits, counted for `owner` (`key:...`, `project:...`, `tenant:...`)."""

@@ -144,7 +144,7 @@ class AdminService:
         self, tenant: str, project: str, *, name: str = "", terms: Terms | None = None, actor: str
     ) -> Project:
         """A new project of the tenant's. Ids are unique over all tenants."""
-        own = terms or Terms()
+        own = (terms or Terms()).of_a_part()
         return await self._change(
             "project.create", actor, lambda c, now: (None, projects.make(c, tenant, project, now, name=name, terms=own))
         )
@@ -159,6 +159,7 @@ class AdminService:
 
     async def update_project(self, project: str, changes: ProjectChanges, *, actor: str) -> Project:
         """Change name or terms; put it into the archive, where its keys are dead, or take it out."""
+        changes.get("terms", Terms()).of_a_part()
         return await self._change("project.update", actor, lambda c, now: projects.change(c, project, changes, now))
 
     # -- keys ------------------------------------------------------------------------------------
@@ -167,6 +168,7 @@ class AdminService:
         self, tenant: str, about: KeyChanges | None = None, *, project: str = "", actor: str
     ) -> tuple[Key, str]:
         """A new key and, this once, the key itself: `sk-...`."""
+        (about or {}).get("terms", Terms()).of_a_part()
         key = keys.generate()
         made = await self._change(
             "key.create", actor, lambda c, now: (None, keys.make(c, key, tenant, about or {}, now, project=project))
@@ -190,6 +192,7 @@ class AdminService:
 
     async def update_key(self, key_id: str, changes: KeyChanges, *, actor: str) -> Key:
         """Change name, scopes, terms or expiry."""
+        changes.get("terms", Terms()).of_a_part()
         return await self._change("key.update", actor, lambda c, now: keys.change(c, key_id, changes, now))
 
     async def rotate_key(self, key_id: str, overlap: float = 0.0, *, actor: str) -> tuple[Key, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select
@@ -73,7 +74,7 @@ def _principal(row: Any, now: float) -> Principal:
     if row.project:
         limits += project.limits(f"project:{row.project}")
     if (row.throttled_until or 0.0) > now:
-        limits = _throttled(limits, f"key:{row.id}", row.throttle_rpm)
+        limits = _throttled(limits, f"key:{row.id}", row.throttle_rpm, row.throttled_until)
     return Principal(
         tenant=row.tenant,
         key_id=row.id,
@@ -93,9 +94,11 @@ def _principal(row: Any, now: float) -> Principal:
     )
 
 
-def _throttled(limits: list[Limit], owner: str, rpm: int) -> list[Limit]:
-    """The key's common requests a minute, at most `rpm`."""
-    slow = Limit(owner, "requests", "minute", rpm)
+def _throttled(limits: list[Limit], owner: str, rpm: int, until: float) -> list[Limit]:
+    """The key's common requests a minute, at most `rpm`. until: Unix seconds."""
+    end = datetime.fromtimestamp(until, UTC)
+    why = f"slowed down until {end:%H:%M} UTC, because calls of it were refused by a judge"
+    slow = Limit(owner, "requests", "minute", rpm, why=why)
     own = [limit for limit in limits if (limit.owner, limit.name) == (owner, slow.name)]
     others = [limit for limit in limits if limit not in own]
     return [*others, replace(slow, amount=min([rpm, *(limit.amount for limit in own)]))]

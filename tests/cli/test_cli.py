@@ -353,6 +353,7 @@ def test_a_tenant_is_erased_only_when_it_is_named_again() -> None:
         (["tenants", "create", "a b"], "`a b` cannot be the id of a tenant"),
         (["keys", "create", "acme", "--scopes", "cat"], "There is no scope `cat`: choose from batches, chat"),
         (["keys", "create", "acme", "--budget", "much"], "Invalid value for 'terms.budget'"),
+        (["keys", "create", "acme", "--safety", '{"injection": "flag"}'], "safety: set it at the tenant or its plan"),
         (["keys", "rotate", "key_0", "--overlap", "soon"], "`soon` is no duration: write 90s, 30m, 24h"),
         (["keys", "create", "acme", "--terms", "{"], "--terms: not JSON"),
         (["tenants", "create", "acme", "--safety", "[]"], '--safety: write an object, like {"injection": "flag"}'),

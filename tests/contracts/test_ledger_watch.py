@@ -238,6 +238,8 @@ async def test_strikes_throttle_a_key_for_a_while(world: SqlWorld, own: int | No
     assert rpm(who) == rpm(await world.again())
     await strike(world, who)
     assert rpm(await world.again()) == [throttled]
+    whys = [limit.why for limit in (await world.again()).limits if limit.name == "requests/minute/*"]
+    assert any("slowed down until" in why for why in whys)
     (notice,) = await told(world, "key.throttled")
     facts = {"strikes": 3, "until": START + 902, "requests_per_minute": 6}
     assert {"key": who.key_id, **facts} == notice.data

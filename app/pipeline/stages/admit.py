@@ -147,7 +147,8 @@ def denied(answer: Denied, tokens: int) -> ApiError:
     what = f"{limit.kind} per {limit.per} of this {whose}"
     if answer.retry_after <= 0:
         return errors.too_large_for_limit(what, limit.amount, tokens)
-    return errors.rate_limited(f"{what} (limit {limit.amount})", math.ceil(answer.retry_after))
+    why = f"; {limit.why}" if limit.why else ""
+    return errors.rate_limited(f"{what} (limit {limit.amount}{why})", math.ceil(answer.retry_after))
 
 
 def least_tokens(prompt: Prompt) -> int:

@@ -26,6 +26,7 @@ from tests.graph import local_config, running
 from tests.kit import free_port
 
 HERE = Path(__file__).parent
+DOCS = HERE.parents[2] / "docs" / "how-to" / "clients.md"
 WINDOW = 32768  # tokens: what Claude Code and opencode send at once is 8,000 to 20,000
 TIMEOUT = 1800
 SCRIPTS = ("openai.mjs", "anthropic.mjs", "vercel.mjs")
@@ -148,6 +149,8 @@ def main() -> int:
     print("\n" + table(found))
     if args.write:
         (HERE / "TABLE.md").write_text(table(found), encoding="utf-8")
+        page, _, _ = DOCS.read_text(encoding="utf-8").partition("| client | chat |")
+        DOCS.write_text(page + table(found), encoding="utf-8")
     return 0 if all(row.ok for row in found) else 1
 
 
