@@ -11,9 +11,9 @@ A file has one object a line: `text`, `attack` (0 or 1), `source`. To its rows c
 hashed share of all is held out: for the figures, and to set the intercept so that 1 % of the harmless rows held out
 score a half or more. `--without` leaves out sources and families, measures on them and writes no calibration. `--from`
 goes on from an adapter, once through what it has not seen and a share of the rest. The shipped weights came about so:
-half of the sources of what coding agents send (`--from`), the others left out (`--without`) and measured; a second round on
-all of them (`--new`, `--again 0.14`) was no better on rows of neither and was not kept. Their intercept was then set by
-hand, to -2.5: the held-out harmless rows are of other kinds than what agents send.
+half of the sources of what coding agents send (`--from`), the others left out (`--without`) and measured; a second
+round on all of them (`--new`, `--again 0.14`) was no better on rows of neither and was not kept. Their intercept was
+then set by hand, to -2.5: the held-out harmless rows are of other kinds than what agents send.
 """
 
 from __future__ import annotations
