@@ -70,7 +70,8 @@ while (seen := handle.stats.remote().result(timeout_s=10)["running"]) != {expect
     time.sleep(0.1)
 """
         # Ray guards a local cluster with a token in the user's home; a driver that names an address must say so.
-        env = {**os.environ, "RAY_AUTH_MODE": "token"}
+        # And that 127.0.0.1 is meant: Ray would take it for the machine's address in the network.
+        env = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
         return subprocess.run([sys.executable, "-c", code], env=env, check=False, timeout=seconds + 60).returncode == 0
 
     def _gcs(self) -> str:

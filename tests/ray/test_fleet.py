@@ -153,19 +153,24 @@ async def crowd(fleet: Fleet, key: str, calls: int, first: int = 0) -> Counter[s
         return Counter(await asyncio.gather(*(call(number) for number in range(first, first + calls))))
 
 
+REFUSED = ("insufficient_quota", "rate_limit_exceeded")
+"""The budget is spent, or what is left of it is held by calls on their way."""
+
+
 async def test_two_thousand_calls_at_once_stay_within_a_small_budget_and_each_is_one_audited_row(fleet: Fleet) -> None:
     key = fleet.key_of("acme", BUDGET)
 
     ended = await crowd(fleet, key, CALLS)
 
-    assert {"stop", "insufficient_quota"} == set(ended), ended
+    assert ended["stop"], ended
+    assert set(ended) <= {"stop", *REFUSED}, ended
     assert ended.total() == CALLS
     # a slow machine refuses more while worst cases are set aside; what nobody holds any more can be spent
     for _ in range(40):
         ended += await crowd(fleet, key, 20, ended.total())
     rows = await fleet.read(select(usage.c.outcome, func.count(), func.sum(usage.c.cost)).group_by(usage.c.outcome))
     by_outcome = {outcome: count for outcome, count, _ in rows}
-    assert by_outcome == {"ok": ended["stop"], "refused": ended["insufficient_quota"]}
+    assert by_outcome == {"ok": ended["stop"], "refused": sum(ended[code] for code in REFUSED)}
     [account] = await fleet.read(select(accounts).where(accounts.c.id == "tenant:acme"))
     assert account.spent == sum(int(cost) for _, _, cost in rows) <= BUDGET * 10**9
     assert account.spent > BUDGET * 10**9 / 2
