@@ -51,8 +51,8 @@ def limited(who: Principal = WHO, **amounts: int) -> Principal:
 PRICE = {"input": "1", "cached_input": "0.5", "output": "2"}
 
 
-WINDOW = 65_536
-"""Tokens that each pool holds."""
+WINDOW = 8192
+"""Tokens that each pool holds, where a Kit says nothing else."""
 
 
 def policy(**changes: Any) -> Policy:
@@ -67,11 +67,11 @@ def policy(**changes: Any) -> Policy:
     return Policy.model_validate(base | renewed(changes, POLICY)[0])
 
 
-def graph(**changes: Any) -> Graph:
-    """Every port fake and inline."""
+def graph(window: int = WINDOW, **changes: Any) -> Graph:
+    """Every port fake and inline. window: tokens that each pool holds."""
     fake = {"adapter": "fake", "placement": "inline"}
     ports = ("encoder", "scrubber", "guard", "complexity", "moderator", "cache")
-    pools = {name: {"kind": "fake", "model_id": f"model-{name}", "max_context": WINDOW} for name in "ab"}
+    pools = {name: {"kind": "fake", "model_id": f"model-{name}", "max_context": window} for name in "ab"}
     return Graph.model_validate({**dict.fromkeys(ports, fake), "pools": pools, **changes})
 
 
@@ -91,6 +91,7 @@ class Kit:
     authenticator: FakeAuthenticator = field(default_factory=lambda: FakeAuthenticator({KEY: WHO}))
     ledger: FakeLedger = field(default_factory=FakeLedger)
     metrics: Metrics = field(default_factory=Metrics)
+    window: int = WINDOW
 
     def gateway(self, **changes: Any) -> Gateway:
         ports = Ports(
@@ -109,7 +110,7 @@ class Kit:
             observe=self.metrics.observe,
             paraphrase=self.paraphrase,
         )
-        gateway = Gateway(graph(), ports)
+        gateway = Gateway(graph(self.window), ports)
         gateway.apply(policy(**changes))
         return gateway
 

@@ -150,7 +150,7 @@ def test_graph_and_usage_draw_what_the_gateway_tells(page: Page, key: str) -> No
     sign_in(page, key)
     send(page, "Something to count")
     page.click("nav a[href='#graph']")
-    page.until("document.querySelectorAll('svg.graph .box.ok').length === 16")
+    page.until("document.querySelectorAll('svg.graph .box.ok').length === 17")
     assert {*STAGES, "overlap", "screen", "confide", "leak"} <= set(
         page.js("[...document.querySelectorAll('svg.graph .name')].map((n) => n.textContent)")
     )

@@ -97,7 +97,7 @@ GOOD: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def kit() -> Kit:
-    return Kit()
+    return Kit(window=65_536)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ IGNORED = "x-penstock-ignored"
 
 @pytest.fixture
 def kit() -> Kit:
-    return Kit()
+    return Kit(window=65_536)
 
 
 @pytest.fixture
