@@ -13,6 +13,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.anthropic.dialect import error_for
+from app.api.ignored import HEADER as IGNORED
 from app.core import errors
 from app.core.call import REQUEST_ID, Call
 from app.core.decisions import RouteDecision
@@ -119,7 +120,7 @@ class Stamp:
                     headers["x-client-request-id"] = client_id
                 headers["openai-version"] = VERSION
                 if ignored := scope["state"].get("ignored"):
-                    headers["x-penstock-ignored"] = ignored
+                    headers[IGNORED] = ignored
                 headers["openai-processing-ms"] = str(round((time.perf_counter() - started) * 1000))
             await send(message)
 

@@ -16,13 +16,17 @@ MAX_NAME = 96
 _ODD = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
 
-def ignored_header(names: Iterable[str]) -> dict[str, str]:
-    """The header that lists them, each once, in their order; none where nothing was left out."""
+def listed(names: Iterable[str]) -> str:
+    """The header's value: each name once, in their order; empty where nothing was left out."""
     shown = list(dict.fromkeys(_ODD.sub("_", name[:MAX_NAME]) for name in names))
-    if not shown:
-        return {}
     more = ["..."] if len(shown) > MAX_NAMES else []
-    return {HEADER: ",".join([*shown[:MAX_NAMES], *more])}
+    return ",".join([*shown[:MAX_NAMES], *more])
+
+
+def ignored_header(names: Iterable[str]) -> dict[str, str]:
+    """The header that lists them; none where nothing was left out."""
+    value = listed(names)
+    return {HEADER: value} if value else {}
 
 
 def unknown_fields(sent: Mapping[str, object], known: Iterable[str], below: str = "") -> list[str]:

@@ -5,7 +5,6 @@ The cache's identity has it all the same (app/api/whose.py).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +12,9 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.requests import Request
 
+from app.api.ignored import MAX_NAME, listed
 from app.core import errors
 
-HEADER = "x-penstock-ignored"
 HARMLESS = frozenset(
     {
         *("stream", "stream_options", "user", "safety_identifier", "metadata", "store", "service_tier"),
@@ -25,10 +24,6 @@ HARMLESS = frozenset(
 """Fields by which no answer is another: neither told nor refused."""
 NOTHING: tuple[Any, ...] = (None, False, "", [], {})
 """Values that ask for nothing."""
-MOST = 32
-"""Names that the header tells."""
-_LONGEST = 96
-_ODD = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +45,7 @@ class Unread:
     def tell(self, request: Request, unknown_fields: str) -> None:
         """Have the answer's header name it. unknown_fields: as the policy's. Raises ApiError (400): `refuse`."""
         if self.names and unknown_fields == "refuse":
-            name = self.names[0][:_LONGEST]
+            name = self.names[0][:MAX_NAME]
             raise errors.bad_request(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
-        if told := [_ODD.sub("_", name[:_LONGEST]) for name in (*self.names, *self.places)]:
-            request.state.ignored = ",".join([*told[:MOST], *(["..."] if len(told) > MOST else [])])
+        if told := listed((*self.names, *self.places)):
+            request.state.ignored = told
